@@ -1,0 +1,1 @@
+"""A processing queue that lives in PostgreSQL. Start with `pgconveyor.distributed`."""
