@@ -1,0 +1,18 @@
+-- The error codes of the queue.  A code is never reused and a row is never removed.
+-- errors.py has one exception for each; the conventions test keeps raised, documented and mapped equal.
+
+insert into conveyor.error_code (sqlstate, name, meaning, client_action)
+values
+    -- WQ0nn  claimed records
+    (
+        'WQ001', 'claim_lost', 'the claim token no longer holds the record',
+        'drop the result: the record was taken back, cancelled or answered'
+    ),
+    (
+        'WQ002', 'record_not_found', 'no record has this id',
+        'do not try again: the id is wrong, or the record was purged'
+    )
+on conflict (sqlstate) do update
+set name          = excluded.name,
+    meaning       = excluded.meaning,
+    client_action = excluded.client_action;

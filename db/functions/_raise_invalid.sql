@@ -1,0 +1,20 @@
+-- Refuse an argument: name it, show what was given, say what to give instead.
+create or replace function conveyor._raise_invalid(
+    p_argument text,
+    p_value    text,
+    p_remedy   text
+)
+    returns void
+    language plpgsql
+    immutable
+    set search_path = pg_catalog, pg_temp
+as $$
+begin
+    raise exception using
+        errcode = 'invalid_parameter_value',
+        message = format('%s is %s', p_argument, coalesce(quote_literal(left(p_value, 100)), 'null')),
+        hint    = format('Give %s.', p_remedy);
+end;
+$$;
+
+comment on function conveyor._raise_invalid is 'Raises invalid_parameter_value (22023) for an argument.';

@@ -1,0 +1,36 @@
+create or replace function conveyor.health_check()
+    returns jsonb
+    language plpgsql
+    stable
+    security definer
+    set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_status   constant jsonb := conveyor.get_queue_status();
+    v_standby  constant boolean := pg_is_in_recovery();
+    v_overdue  bigint;
+    v_problems text[];
+begin
+    select count(*)
+    into v_overdue
+    from conveyor.processing_queue as q
+    where q.status = 'processing'
+        and q.lease_expires_at < statement_timestamp() - interval '5 minutes';
+
+    v_problems := array_remove(array[
+        case when v_standby then 'the server is a standby: records can be neither added nor claimed' end,
+        case when v_overdue > 0 then format(
+            '%s records hold leases that ended more than 5 minutes ago: nobody calls maintain()', v_overdue
+        ) end
+    ], null);
+
+    return jsonb_build_object(
+        'status', case when v_standby then 'unhealthy' when v_overdue > 0 then 'degraded' else 'healthy' end,
+        'queue_status', v_status - 'by_flow' - 'completed_records',
+        'problems', to_jsonb(v_problems),
+        'timestamp', to_char(clock_timestamp() at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"')
+    );
+end;
+$$;
+
+comment on function conveyor.health_check is 'Whether the queue is healthy, degraded or unhealthy, why, and how many records it has.';

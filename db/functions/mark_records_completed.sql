@@ -1,0 +1,64 @@
+-- Complete many records.  Each is fenced by its token; what is lost is reported and holds up nobody else.
+-- The same answer may be sent again.  Locks in id order.
+--
+-- The guard asks for a live lease, not for status = 'processing': that would invite a plan over the partial index
+-- and everything dead in it.  The joins are forced, because the plan is kept while the table grows.
+create or replace function conveyor.mark_records_completed(
+    p_ids     bigint[],
+    p_results jsonb,
+    p_tokens  bigint[]
+)
+    returns table (id bigint, outcome text)
+    language plpgsql
+    volatile
+    security definer
+    set search_path = pg_catalog, pg_temp
+    set plan_cache_mode = force_generic_plan
+    set enable_seqscan = off
+    set enable_bitmapscan = off
+    set enable_nestloop = off
+    set enable_mergejoin = off
+as $$
+#variable_conflict use_column
+declare
+    v_now       constant timestamptz := clock_timestamp();
+    v_forgetful constant text[] := array(select f.flow_name from conveyor.flow as f where not f.keep_input);
+    v_done      bigint[];
+begin
+    perform conveyor._check_answers(p_ids, p_tokens, 'p_results', p_results);
+
+    with answer as materialized (
+        select a.id, a.result, a.token
+        from rows from (unnest(p_ids), jsonb_array_elements(p_results), unnest(p_tokens)) as a (id, result, token)
+        order by a.id
+    ),
+    done as (
+        update conveyor.processing_queue as q
+        set status           = 'completed',
+            completed_at     = v_now,
+            updated_at       = v_now,
+            lease_expires_at = null,
+            error_message    = null,
+            failure_kind     = null,
+            payload          = a.result,
+            -- A record reset by hand after it was completed still has its first question here.
+            input            = case when q.flow_name = any (v_forgetful) then null else coalesce(q.input, q.payload) end
+        from answer as a
+        where q.id = any (p_ids)
+            and q.id = a.id
+            and q.claim_token = a.token
+            and q.lease_expires_at is not null
+        returning q.id
+    )
+    select array_agg(d.id)
+    into v_done
+    from done as d;
+
+    return query
+    select o.id, o.outcome
+    from conveyor._answer_outcomes(p_ids, p_tokens, v_done, 'completed') as o;
+end;
+$$;
+
+comment on function conveyor.mark_records_completed is
+    'Stores a JSON array of results and completes their records; outcome done, repeated or lost for each id, in order.';

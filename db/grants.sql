@@ -1,0 +1,51 @@
+-- Who may call what.  The functions are the only door: no role has rights on the tables.
+
+revoke all on all functions in schema conveyor from public;
+
+do $$
+begin
+    if to_regrole('conveyor_producer') is null
+        or to_regrole('conveyor_worker') is null
+        or to_regrole('conveyor_viewer') is null
+        or to_regrole('conveyor_operator') is null
+    then
+        raise warning 'the conveyor roles do not exist: grants are left out'
+            using hint = 'Let a role with createrole run this once more.';
+        return;
+    end if;
+
+    grant usage on schema conveyor to conveyor_producer, conveyor_worker, conveyor_viewer, conveyor_operator;
+
+    grant execute on function
+        conveyor.add_record,
+        conveyor.add_records_to_queue,
+        conveyor.get_queue_status
+        to conveyor_producer, conveyor_worker, conveyor_operator;
+
+    grant execute on function
+        conveyor.claim_records_batch,
+        conveyor.next_due_at,
+        conveyor.extend_leases,
+        conveyor.release_records,
+        conveyor.mark_record_completed,
+        conveyor.mark_records_completed,
+        conveyor.mark_record_failed,
+        conveyor.mark_records_failed,
+        conveyor.cleanup_orphaned_records,
+        conveyor.maintain,
+        conveyor.health_check
+        to conveyor_worker, conveyor_operator;
+
+    grant execute on function
+        conveyor.get_queue_status,
+        conveyor.health_check
+        to conveyor_viewer;
+
+    grant execute on function
+        conveyor.reset_failed_records,
+        conveyor.requeue_records,
+        conveyor.configure_flow,
+        conveyor.check_integrity
+        to conveyor_operator;
+end;
+$$;
