@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import LiteralString, cast
 
 import psycopg
 from psycopg import sql
@@ -64,4 +63,4 @@ def _apply(conn: psycopg.Connection, db: Path, migration: str) -> list[str]:
 
 
 def _run(conn: psycopg.Connection, path: Path) -> None:
-    conn.execute(cast(LiteralString, path.read_text()))
+    conn.execute(path.read_bytes())

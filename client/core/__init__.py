@@ -1,0 +1,1 @@
+"""The contract's import paths. New code imports `pgconveyor`."""

@@ -1,0 +1,204 @@
+"""The command `pgconveyor`."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType
+
+import click
+import psycopg
+
+from pgconveyor.config import ENV_FILE
+from pgconveyor.database import DatabaseManager
+
+__all__ = ["main"]
+
+_UNITS = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+class _Seconds(click.ParamType[float]):
+    name = "time"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|)", str(value).strip())
+        if found is None:
+            self.fail(f"{value!r}: give a time such as 60s, 5m, 1h or 500ms", param, ctx)
+        return float(found[1]) * _UNITS[found[2]]
+
+
+SECONDS = _Seconds()
+
+database_option = click.option(
+    "--database",
+    metavar="NAME",
+    default="rpa_db",
+    show_default=True,
+    help="The database, as the configuration names it.",
+)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--env-file", type=click.Path(exists=True, dir_okay=False), help="Read settings from this .env file too.")
+@click.version_option(package_name="pgconveyor")
+def cli(env_file: str | None) -> None:
+    """A processing queue that lives in PostgreSQL."""
+    if env_file is not None:
+        os.environ[ENV_FILE] = str(Path(env_file).resolve())
+
+
+@cli.command()
+@database_option
+@click.option(
+    "--search-path", is_flag=True, help="Append the schema to the database's search_path: for a database of its own."
+)
+def install(database: str, search_path: bool) -> None:
+    """Install or upgrade the queue in the database; again changes nothing."""
+    from pgconveyor.install import install as install_into
+    from pgconveyor.install import set_search_path
+
+    with DatabaseManager(database, pool_size=1).connection() as conn:
+        conn.add_notice_handler(lambda notice: click.echo(f"{notice.severity}: {notice.message_primary}", err=True))
+        applied = install_into(conn)
+        if search_path:
+            set_search_path(conn)
+    click.echo(f"installed {', '.join(applied)}" if applied else "up to date; functions and grants were renewed")
+
+
+@cli.command()
+@click.option("--flow", metavar="NAME", required=True, help="The flow whose records to work on.")
+@click.option(
+    "--handler",
+    metavar="MODULE:FUNCTION",
+    required=True,
+    help="Called for each record, as function(payload) or function(record, context).",
+)
+@click.option(
+    "--concurrency",
+    metavar="N",
+    type=click.IntRange(1),
+    default=4,
+    show_default=True,
+    help="Handlers that run at the same time, in threads.",
+)
+@click.option(
+    "--batch",
+    metavar="N",
+    type=click.IntRange(1),
+    default=100,
+    show_default=True,
+    help="Records to take with one claim.",
+)
+@click.option(
+    "--lease", type=SECONDS, default="60s", show_default=True, help="A claim lasts so long without a heartbeat."
+)
+@click.option("--poll", type=SECONDS, default="5s", show_default=True, help="Pause between looks at an empty queue.")
+@click.option(
+    "--grace", type=SECONDS, default="30s", show_default=True, help="Wait so long for running handlers when stopped."
+)
+@click.option("--once", is_flag=True, help="End when no record is ready.")
+@database_option
+def worker(
+    flow: str,
+    handler: str,
+    concurrency: int,
+    batch: int,
+    lease: float,
+    poll: float,
+    grace: float,
+    once: bool,
+    database: str,
+) -> None:
+    """
+    Work on the records of a flow.
+
+    SIGTERM or Ctrl-C drains: what has not started goes back, what runs is finished, answers are sent. A second
+    one gives everything back at once.
+
+    Exit codes: 0 drained or done; 1 records were still running and were given back, or it could not begin; 2 wrong
+    usage.
+    """
+    from pgconveyor.handlers import load
+    from pgconveyor.worker import Worker
+
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
+    logging.getLogger("psycopg.pool").setLevel(logging.ERROR)
+    this = Worker(
+        database,
+        flow,
+        load(handler),
+        concurrency=concurrency,
+        batch=batch,
+        lease=lease,
+        poll=poll,
+        grace=grace,
+        once=once,
+    )
+
+    def on_signal(_number: int, _frame: FrameType | None) -> None:
+        this.stop()
+
+    signal.signal(signal.SIGTERM, on_signal)
+    signal.signal(signal.SIGINT, on_signal)
+    done = this.run()
+    click.echo(
+        f"completed {done.completed}, failed {done.failed}, given back {done.released}, lost {done.lost}", err=True
+    )
+    if done.abandoned:
+        # Their threads cannot be ended otherwise.
+        os._exit(1)
+
+
+@cli.group()
+def embedded() -> None:
+    """A PostgreSQL server of your own, for trying it out and for small installations."""
+
+
+directory_option = click.option("--directory", type=click.Path(file_okay=False), help="Where its data is.")
+
+
+@embedded.command()
+@directory_option
+def start(directory: str | None) -> None:
+    """Start the server, making it when there is none; does nothing when it runs."""
+    from pgconveyor.embedded import EmbeddedServer
+
+    server = EmbeddedServer(directory).start()
+    status = server.status()
+    click.echo(f"PostgreSQL {status.version} on 127.0.0.1:{status.port}, data in {status.directory}")
+
+
+@embedded.command()
+@directory_option
+def stop(directory: str | None) -> None:
+    """Stop the server; the data stays."""
+    from pgconveyor.embedded import EmbeddedServer
+
+    click.echo("stopped" if EmbeddedServer(directory).stop() else "was not running")
+
+
+@embedded.command()
+@directory_option
+def status(directory: str | None) -> None:
+    """Show whether the server runs; exit code 3 when it does not."""
+    from pgconveyor.embedded import EmbeddedServer
+
+    found = EmbeddedServer(directory).status()
+    if not found.running:
+        click.echo(f"not running; its directory is {found.directory}")
+        raise SystemExit(3)
+    click.echo(f"PostgreSQL {found.version} on 127.0.0.1:{found.port}, pid {found.pid}, data in {found.directory}")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command; a known error is one line and exit code 1, not a traceback."""
+    try:
+        cli(list(arguments) if arguments is not None else None)
+    except (ValueError, ConnectionError, RuntimeError, psycopg.Error) as exc:
+        click.echo(f"error: {exc}", err=True)
+        raise SystemExit(1) from None

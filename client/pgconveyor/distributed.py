@@ -1,0 +1,327 @@
+"""The queue's functions as Python methods: one method, one SQL function, no rule of its own."""
+
+from __future__ import annotations
+
+import socket
+import uuid
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from itertools import islice
+from typing import Any
+
+from psycopg.rows import dict_row
+
+from pgconveyor.database import DatabaseManager
+from pgconveyor.documents import encode, encode_object
+from pgconveyor.tokens import TokenBook
+
+__all__ = ["DistributedProcessor", "Record"]
+
+Record = dict[str, Any]  # id, flow_name, payload, retry_count, created_at, claim_token, lease_expires_at
+
+CHUNK = 1000  # records in one document
+
+ADD = """
+    select conveyor.add_records_to_queue(
+        p_flow_name => %s, p_payloads => %s::jsonb, p_priority => %s::smallint, p_run_at => %s::timestamptz,
+        p_dedup_keys => %s::text[]
+    )
+"""
+
+CLAIM = """
+    select id, payload, retry_count, created_at, claim_token, lease_expires_at
+    from conveyor.claim_records_batch(
+        p_flow_name => %s, p_batch_size => %s, p_instance => %s, p_lease => %s::interval
+    )
+"""
+
+NEXT_DUE = "select conveyor.next_due_at(p_flow_name => %s) as due"
+
+# By the server's clock: the two may differ.
+DUE_IN = "select extract(epoch from conveyor.next_due_at(p_flow_name => %s) - clock_timestamp())::float8 as seconds"
+
+EXTEND = """
+    select id, lease_expires_at
+    from conveyor.extend_leases(p_ids => %s::bigint[], p_tokens => %s::bigint[], p_lease => %s::interval)
+"""
+
+RELEASE = "select id, outcome from conveyor.release_records(p_ids => %s::bigint[], p_tokens => %s::bigint[])"
+
+COMPLETE = "select conveyor.mark_record_completed(p_id => %s, p_result => %s::jsonb, p_token => %s)"
+
+COMPLETE_MANY = """
+    select id, outcome
+    from conveyor.mark_records_completed(p_ids => %s::bigint[], p_results => %s::jsonb, p_tokens => %s::bigint[])
+"""
+
+FAIL = """
+    select conveyor.mark_record_failed(
+        p_id => %s, p_error => %s, p_token => %s, p_error_type => %s, p_context => %s::jsonb, p_permanent => %s
+    )
+"""
+
+FAIL_MANY = """
+    select id, outcome
+    from conveyor.mark_records_failed(p_ids => %s::bigint[], p_errors => %s::jsonb, p_tokens => %s::bigint[])
+"""
+
+STATUS = "select conveyor.get_queue_status(p_flow_name => %s) as status"
+
+CLEANUP = "select conveyor.cleanup_orphaned_records(p_timeout_hours => %s::numeric) as count"
+
+RESET = "select conveyor.reset_failed_records(p_flow_name => %s, p_max_retries => %s) as count"
+
+HEALTH = "select conveyor.health_check() as health"
+
+MAINTAIN = "select conveyor.maintain() as report"
+
+
+class DistributedProcessor:
+    """
+    One process's view of the queue (contract: DistributedProcessor).
+
+    Create it once a process; it is safe in threads. Each method is one transaction of its own. All raise
+    `ValueError` for a bad argument, `ConnectionError` when the database cannot be reached.
+    """
+
+    def __init__(self, rpa_db_manager: DatabaseManager, source_db_manager: DatabaseManager | None = None) -> None:
+        if not isinstance(rpa_db_manager, DatabaseManager):
+            raise ValueError(f"rpa_db_manager is {type(rpa_db_manager).__name__}: give a DatabaseManager")
+        if source_db_manager is not None and not isinstance(source_db_manager, DatabaseManager):
+            raise ValueError(f"source_db_manager is {type(source_db_manager).__name__}: give a DatabaseManager")
+        self.rpa_db = rpa_db_manager
+        self.source_db = source_db_manager
+        self.hostname = socket.gethostname()
+        self.instance_id = f"{self.hostname[:60]}-{uuid.uuid4().hex[:8]}"
+        self._tokens = TokenBook()
+
+    def add_records_to_queue(
+        self,
+        flow_name: str,
+        records: Iterable[Mapping[str, Any]],
+        *,
+        priority: int = 0,
+        run_at: datetime | None = None,
+        dedup_key: str | None = None,
+    ) -> int:
+        """
+        Add records, each a dict that becomes the payload as it is: all of them, or none.
+
+        `records` may be any iterable, and is read once, a thousand at a time. `dedup_key` names the field of the
+        record that is unique in the flow; a record whose key is known is passed over. Returns the number of new
+        records.
+        """
+        _check_flow_name(flow_name)
+        if isinstance(records, str | bytes | Mapping) or not isinstance(records, Iterable):
+            raise ValueError(f"records is {type(records).__name__}: give a list of dicts")
+        _check_int("priority", priority, -32768)
+        count = 0
+        with self.rpa_db.connection() as conn:
+            for document, keys in _documents(records, dedup_key):
+                row = conn.execute(ADD, [flow_name, document, priority, run_at, keys]).fetchone()
+                count += row[0] if row else 0
+        return count
+
+    def claim_records_batch(self, flow_name: str, batch_size: int, *, lease: timedelta | None = None) -> list[Record]:
+        """
+        Claim up to `batch_size` records, in order; an empty list means that none is ready.
+
+        Each is a dict of id, flow_name, payload, retry_count, created_at, claim_token and lease_expires_at.
+        The claim lasts for `lease` (default: the flow's, one hour unless configured).
+        """
+        _check_flow_name(flow_name)
+        _check_int("batch_size", batch_size, 1)
+        with self.rpa_db.connection() as conn, conn.cursor(row_factory=dict_row) as cur:
+            rows = cur.execute(CLAIM, [flow_name, batch_size, self.instance_id, lease]).fetchall()
+        records = [{"id": row.pop("id"), "flow_name": flow_name, **row} for row in rows]
+        self._tokens.claimed(records)
+        return records
+
+    def next_due_at(self, flow_name: str) -> datetime | None:
+        """When a record of the flow is due next, which may have passed; None when nothing is pending."""
+        _check_flow_name(flow_name)
+        return self._value(NEXT_DUE, [flow_name])  # type: ignore[no-any-return]
+
+    def due_in(self, flow_name: str) -> float | None:
+        """Seconds until a record of the flow is due, below 0 when one is already; None when nothing is pending."""
+        _check_flow_name(flow_name)
+        return self._value(DUE_IN, [flow_name])  # type: ignore[no-any-return]
+
+    def mark_record_completed(self, record_id: int, result: dict[str, Any], *, token: int | None = None) -> None:
+        """
+        Complete a record: its `payload` becomes `result`, `input` keeps what was asked.
+
+        The token is that of this processor's claim unless given. The same answer may be sent again. Raises
+        `ClaimLost` when the claim was lost (drop the result), `RecordNotFound` for an unknown id.
+        """
+        _check_int("record_id", record_id, 1)
+        text = encode_object(result, "result")
+        token = self._tokens.get(record_id) if token is None else token
+        self.rpa_db.execute_query(COMPLETE, [record_id, text, token])
+        self._tokens.answered(record_id, token)
+
+    def mark_record_failed(
+        self,
+        record_id: int,
+        error: str,
+        *,
+        token: int | None = None,
+        error_type: str | None = None,
+        context: Mapping[str, Any] | None = None,
+        permanent: bool = False,
+    ) -> None:
+        """
+        Fail a record: `retry_count` goes up, and it is tried again later if its flow says so and not `permanent`.
+
+        Tokens, repeats and errors are those of `mark_record_completed`. An empty `error` is accepted.
+        """
+        _check_int("record_id", record_id, 1)
+        failure = _failure(error, error_type, context, permanent)
+        details = None if failure["context"] is None else encode(failure["context"], "context")
+        token = self._tokens.get(record_id) if token is None else token
+        self.rpa_db.execute_query(FAIL, [record_id, failure["error"], token, error_type, details, permanent])
+        self._tokens.answered(record_id, token)
+
+    def mark_records_completed(self, answers: Sequence[tuple[Mapping[str, Any], Any]]) -> list[str]:
+        """
+        Complete many claimed records in one call: pairs of the record (its `id` and `claim_token`) and its result.
+
+        Returns `done`, `repeated` or `lost` for each, in order; a lost one does not hold up the others.
+        """
+        texts = [encode(result, f"answers[{i}]") for i, (_, result) in enumerate(answers)]
+        return self._answer(COMPLETE_MANY, [record for record, _ in answers], texts)
+
+    def mark_records_failed(self, failures: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]]) -> list[str]:
+        """
+        Fail many claimed records in one call: pairs of the record and `{error, error_type?, context?, permanent?}`.
+
+        Returns what `mark_records_completed` does.
+        """
+        texts = [encode(_failure(**failure), f"failures[{i}]") for i, (_, failure) in enumerate(failures)]
+        return self._answer(FAIL_MANY, [record for record, _ in failures], texts)
+
+    def release_records(self, records: Sequence[Mapping[str, Any]]) -> list[str]:
+        """Give claimed records back, uncharged. Returns `done`, `repeated` or `lost` for each."""
+        return self._answer(RELEASE, records, None)
+
+    def extend_leases(
+        self, records: Sequence[Mapping[str, Any]], lease: timedelta | None = None
+    ) -> list[datetime | None]:
+        """Extend the claims to `lease` from now. Returns when each ends; None for a claim that is lost."""
+        ids, tokens = _ids_and_tokens(records)
+        return [row["lease_expires_at"] for row in self.rpa_db.execute_query(EXTEND, [ids, tokens, lease])]
+
+    def get_queue_status(self, flow_name: str | None = None) -> dict[str, Any]:
+        """Counts by status, in total and `by_flow`, of one flow or of all (contract: Response Format)."""
+        if flow_name is not None:
+            _check_flow_name(flow_name)
+        return self._value(STATUS, [flow_name])  # type: ignore[no-any-return]
+
+    def cleanup_orphaned_records(self, timeout_hours: float = 1) -> int:
+        """
+        Take back records whose lease ended, or that were neither claimed nor heartbeated for `timeout_hours`.
+
+        Fractions are allowed. Returns how many left `processing`, those over their crash budget included.
+        """
+        if isinstance(timeout_hours, bool) or not isinstance(timeout_hours, int | float) or not timeout_hours > 0:
+            raise ValueError(f"timeout_hours is {timeout_hours!r}: give hours above 0")
+        return int(self._value(CLEANUP, [timeout_hours]))
+
+    def reset_failed_records(self, flow_name: str, max_retries: int = 3) -> int:
+        """Put failed records with fewer than `max_retries` retries back to pending. Returns how many."""
+        _check_flow_name(flow_name)
+        _check_int("max_retries", max_retries, 0)
+        return int(self._value(RESET, [flow_name, max_retries]))
+
+    def maintain(self) -> dict[str, Any]:
+        """Housekeeping, which somebody has to call every few seconds: workers do. Returns what was done."""
+        return self._value(MAINTAIN, [])  # type: ignore[no-any-return]
+
+    def health_check(self) -> dict[str, Any]:
+        """
+        The health of databases and queue; never raises (contract: Response Format).
+
+        `unhealthy` when the queue's database is, `degraded` when the source is not healthy or the queue has
+        `problems`, which are listed.
+        """
+        databases = {db.database_name: db.health_check() for db in [self.rpa_db, self.source_db] if db is not None}
+        queue: dict[str, Any] = {"status": "unhealthy", "queue_status": {}, "problems": []}
+        if databases[self.rpa_db.database_name]["status"] != "unhealthy":
+            try:
+                queue = self._value(HEALTH, [])
+            except Exception as exc:  # noqa: BLE001  a health check reports; it does not raise
+                queue["problems"] = [f"{type(exc).__name__}: {exc}"]
+        states = [database["status"] for database in databases.values()]
+        return {
+            "status": _worst(queue["status"], states),
+            "databases": databases,
+            "queue_status": queue["queue_status"],
+            "problems": queue["problems"],
+            "instance_info": {"instance_id": self.instance_id, "hostname": self.hostname},
+            "timestamp": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        }
+
+    def _value(self, query: str, params: Sequence[Any]) -> Any:
+        [row] = self.rpa_db.execute_query(query, params)
+        [value] = row.values()
+        return value
+
+    def _answer(self, query: str, records: Sequence[Mapping[str, Any]], texts: Sequence[str] | None) -> list[str]:
+        ids, tokens = _ids_and_tokens(records)
+        params = [ids, tokens] if texts is None else [ids, f"[{','.join(texts)}]", tokens]
+        outcomes = [row["outcome"] for row in self.rpa_db.execute_query(query, params)]
+        for record_id, token in zip(ids, tokens, strict=True):
+            self._tokens.answered(record_id, token)
+        return outcomes
+
+
+def _documents(
+    records: Iterable[Mapping[str, Any]], dedup_key: str | None
+) -> Iterator[tuple[str, list[str | None] | None]]:
+    """JSON arrays of up to a thousand payloads, and their dedup keys."""
+    numbered = enumerate(records)
+    while chunk := list(islice(numbered, CHUNK)):
+        texts = [encode_object(record, f"records[{i}]") for i, record in chunk]
+        keys: list[str | None] | None = None
+        if dedup_key is not None:
+            keys = [_dedup_key(record, dedup_key, i) for i, record in chunk]
+        yield f"[{','.join(texts)}]", keys
+
+
+def _dedup_key(record: Mapping[str, Any], field: str, position: int) -> str:
+    if record.get(field) is None:
+        raise ValueError(f"records[{position}] has no {field!r}, which is to be its dedup key")
+    return str(record[field])
+
+
+def _failure(
+    error: str, error_type: str | None = None, context: Mapping[str, Any] | None = None, permanent: bool = False
+) -> dict[str, Any]:
+    if not isinstance(error, str):
+        raise ValueError(f"error is {type(error).__name__}: give a str, such as str(exception)")
+    # Not worth losing the failure over: text that PostgreSQL cannot hold is replaced.
+    text = error.replace("\x00", "\N{REPLACEMENT CHARACTER}").encode(errors="replace").decode()
+    return {"error": text, "error_type": error_type, "context": context, "permanent": permanent}
+
+
+def _ids_and_tokens(records: Sequence[Mapping[str, Any]]) -> tuple[list[int], list[int]]:
+    try:
+        return [record["id"] for record in records], [record["claim_token"] for record in records]
+    except (TypeError, KeyError):
+        raise ValueError("records lack id or claim_token: give records as they were claimed") from None
+
+
+def _check_flow_name(flow_name: Any) -> None:
+    if not isinstance(flow_name, str) or not flow_name.strip():
+        raise ValueError(f"flow_name is {flow_name!r}: give a name that is not blank")
+
+
+def _check_int(name: str, value: Any, least: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise ValueError(f"{name} is {value!r}: give a whole number from {least} up")
+
+
+def _worst(queue: str, databases: list[str]) -> str:
+    if queue == "unhealthy":
+        return "unhealthy"
+    return "healthy" if {queue, *databases} == {"healthy"} else "degraded"

@@ -1,0 +1,55 @@
+"""
+What the queue and the database can refuse, as exceptions of the contract's types.
+
+psycopg raises the ones that have a SQLSTATE by itself, wherever the statement ran: a subclass of
+`psycopg.DatabaseError` that names a SQLSTATE is the class that psycopg picks for it. `db/errors.sql` has one row
+for each code of class WQ.
+
+* ValueError
+  + InvalidArgument        22023, a bad argument
+* ConnectionError
+  + DatabaseUnavailable    no connection, or it was lost
+* RuntimeError
+  + QueueError             class WQ
+    + ClaimLost            WQ001
+    + RecordNotFound       WQ002
+  + SchemaMissing          the database has no queue, or an older one
+"""
+
+from __future__ import annotations
+
+import psycopg
+
+__all__ = [
+    "ClaimLost",
+    "DatabaseUnavailable",
+    "InvalidArgument",
+    "QueueError",
+    "RecordNotFound",
+    "SchemaMissing",
+]
+
+
+class QueueError(psycopg.DatabaseError, RuntimeError):
+    """Any refusal that only a queue knows."""
+
+
+# psycopg's own classes register through `code=`; it is not documented for others, so tests hold it in place.
+class ClaimLost(QueueError, code="WQ001", name="CLAIM_LOST"):
+    """The claim token no longer holds the record: drop the result."""
+
+
+class RecordNotFound(QueueError, code="WQ002", name="RECORD_NOT_FOUND"):
+    """No record has this id."""
+
+
+class InvalidArgument(psycopg.errors.InvalidParameterValue, ValueError, code="22023", name="INVALID_PARAMETER_VALUE"):
+    """A function refused an argument; the message names it, the value and the remedy."""
+
+
+class DatabaseUnavailable(ConnectionError):
+    """The database cannot be reached, or the connection was lost. Never shows a password."""
+
+
+class SchemaMissing(RuntimeError):
+    """The database has no `conveyor` schema, or one that is older than this client."""
