@@ -1,0 +1,30 @@
+# Sourced by scripts/demo and scripts/test: makes .venv in the checkout and installs the project into it.
+# Begins on a Debian with python3 and nothing else, also under a bare PATH.
+
+set -euo pipefail
+export PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin"
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+
+setup() { # setup EXTRA: the project with this extra, unless it is there already
+    local stamp
+    python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' || {
+        echo "python3 is $(python3 -V 2>&1), 3.11 or newer is needed" >&2
+        exit 1
+    }
+    if ! python3 -c 'import ensurepip' 2>/dev/null; then
+        if [ "$(id -u)" != 0 ]; then
+            echo "python3 lacks venv; as root:  apt-get update && apt-get install -y python3-venv" >&2
+            exit 1
+        fi
+        apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y python3-venv
+    fi
+    # A constraint from the environment also holds for what builds the packages.
+    export PIP_CONSTRAINT="$root/constraints.txt" PIP_DISABLE_PIP_VERSION_CHECK=1
+    stamp="$root/.venv/.$1-$(cat "$root/pyproject.toml" "$root/constraints.txt" | cksum | tr -d ' ')"
+    if [ ! -e "$stamp" ]; then
+        echo "installing into .venv …"
+        python3 -m venv "$root/.venv"
+        "$root/.venv/bin/python" -m pip install --quiet --editable "$root[$1]"
+        touch "$stamp"
+    fi
+}
