@@ -3,10 +3,10 @@
 
 set local client_min_messages = warning;
 set local lock_timeout = '10s';
-set local plpgsql.extra_errors = 'all';
 
 do $$
 begin
+    perform set_config('plpgsql.extra_errors', 'all', true);
     perform pg_advisory_xact_lock(hashtextextended('conveyor.install', 0));
 
     -- Roles belong to the cluster: an installer in another database may create the same one at this

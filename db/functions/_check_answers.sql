@@ -15,7 +15,9 @@ begin
         perform conveyor._raise_invalid('p_ids', p_ids::text, 'an array of record ids');
     end if;
     if p_tokens is null or cardinality(p_tokens) <> cardinality(p_ids) then
-        perform conveyor._raise_invalid('p_tokens', p_tokens::text, format('one claim token for each of the %s ids', cardinality(p_ids)));
+        perform conveyor._raise_invalid(
+            'p_tokens', p_tokens::text, format('one claim token for each of the %s ids', cardinality(p_ids))
+        );
     end if;
     if p_name is null then
         return;

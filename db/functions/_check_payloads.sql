@@ -20,9 +20,12 @@ begin
         where jsonb_typeof(n.payload) <> 'object'
         order by n.position
         limit 1;
-        perform conveyor._raise_invalid(format('p_payloads[%s]', v_position), v_payload::text, 'a JSON object; none was added');
+        perform conveyor._raise_invalid(
+            format('p_payloads[%s]', v_position), v_payload::text, 'a JSON object; none was added'
+        );
     end if;
 end;
 $$;
 
-comment on function conveyor._check_payloads is 'Refuses a document that is not an array of objects, and names the first element that is wrong.';
+comment on function conveyor._check_payloads is
+    'Refuses a document that is not an array of objects, and names the first element that is wrong.';

@@ -11,17 +11,25 @@ declare
     v_remedy text;
 begin
     if jsonb_typeof(p_settings) is distinct from 'object' then
-        perform conveyor._raise_invalid('p_settings', p_settings::text, 'a JSON object such as {"lease": "5 minutes"}');
+        perform conveyor._raise_invalid(
+            'p_settings', p_settings::text, 'a JSON object such as {"lease": "5 minutes"}'
+        );
     end if;
 
-    select s.key, s.value, coalesce(k.remedy, 'one of the keys lease, max_retries, retry_delay, retry_backoff, crash_budget, keep_input')
+    select
+        s.key,
+        s.value,
+        coalesce(
+            k.remedy,
+            'one of the keys lease, max_retries, retry_delay, retry_backoff, crash_budget, keep_input'
+        )
     into v_key, v_value, v_remedy
     from jsonb_each(p_settings) as s
     left join (
         values
             ('lease', 'interval', 0.000001, 3e9, false, 'an interval above zero, as text or in seconds'),
             ('max_retries', 'integer', 0, 2147483647, true, 'a whole number from 0 up, or null for no limit'),
-            ('retry_delay', 'interval', 0, 3e9, true, 'an interval, as text or in seconds, or null for no automatic retry'),
+            ('retry_delay', 'interval', 0, 3e9, true, 'an interval, as text or in seconds, or null for no retry'),
             ('retry_backoff', 'number', 1, 100, false, 'a number from 1 to 100'),
             ('crash_budget', 'integer', 1, 2147483647, true, 'a whole number from 1 up, or null for no limit'),
             ('keep_input', 'boolean', null, null, false, 'true or false')

@@ -43,7 +43,9 @@ begin
     if p_flow_name is null and v_full then
         v_floor := row(0, v_last, 0, v_now, clock_timestamp() - v_now);
     end if;
-    if p_flow_name is null and pg_stat_get_xact_tuples_returned(c_index) - v_read >= 256 + 4 * coalesce(cardinality(v_ended), 0) then
+    if p_flow_name is null
+        and pg_stat_get_xact_tuples_returned(c_index) - v_read >= 256 + 4 * coalesce(cardinality(v_ended), 0)
+    then
         v_floor.due_at := v_last;
         perform set_config('conveyor.floor_leases', v_floor::text, false);
     elsif p_flow_name is null and v_full then
@@ -71,4 +73,5 @@ begin
 end;
 $$;
 
-comment on function conveyor._lock_orphans is 'Locks and returns records in processing whose lease ended, or that were silent for so long.';
+comment on function conveyor._lock_orphans is
+    'Locks and returns records in processing whose lease ended, or that were silent for so long.';

@@ -14,4 +14,5 @@ return make_interval(
     ) * (1 + random() / 10)
 );
 
-comment on function conveyor._retry_delay is 'How long a record waits that failed p_retry_count times before: up to a day, or the delay if that is longer.';
+comment on function conveyor._retry_delay is
+    'How long a record waits that failed p_retry_count times before: up to a day, or the delay if that is longer.';

@@ -25,7 +25,10 @@ begin
             (record_id, claim_token, outcome, error, flow_instance_id, claimed_at, ended_at)
         select
             o.id, o.claim_token, 'orphaned',
-            format('%s did not answer; its lease was to end at %s', coalesce(o.flow_instance_id, 'the holder'), coalesce(o.lease_expires_at::text, 'an unknown time')),
+            format(
+                '%s did not answer; its lease was to end at %s',
+                coalesce(o.flow_instance_id, 'the holder'), coalesce(o.lease_expires_at::text, 'an unknown time')
+            ),
             o.flow_instance_id, o.claimed_at, v_now
         from orphan as o
         on conflict (record_id, claim_token) do nothing
@@ -34,7 +37,10 @@ begin
     set status           = case when o.is_crashed then 'failed' else 'pending' end,
         failure_kind     = case when o.is_crashed then 'crashed' end,
         error_message    = case when o.is_crashed
-            then format('%s claims ended without an answer; the last was by %s', q.crash_count + 1, coalesce(q.flow_instance_id, 'an unknown instance'))
+            then format(
+                '%s claims ended without an answer; the last was by %s',
+                q.crash_count + 1, coalesce(q.flow_instance_id, 'an unknown instance')
+            )
             else q.error_message end,
         retry_count      = q.retry_count + 1,
         crash_count      = q.crash_count + 1,

@@ -43,4 +43,5 @@ begin
 end;
 $$;
 
-comment on function conveyor.add_record is 'Adds one record and returns its id, or the id of the record that has the dedup key.';
+comment on function conveyor.add_record is
+    'Adds one record and returns its id, or the id of the record that has the dedup key.';

@@ -38,7 +38,8 @@ begin
         p_priority,
         p_run_at,
         n.dedup_key
-    from rows from (jsonb_array_elements(p_payloads), unnest(p_dedup_keys)) with ordinality as n (payload, dedup_key, position)
+    from rows from (jsonb_array_elements(p_payloads), unnest(p_dedup_keys))
+        with ordinality as n (payload, dedup_key, position)
     order by n.dedup_key, n.position
     on conflict (flow_name, dedup_key) where dedup_key is not null do nothing;
 
@@ -47,4 +48,5 @@ begin
 end;
 $$;
 
-comment on function conveyor.add_records_to_queue is 'Adds a JSON array of payloads and returns the number of new records.';
+comment on function conveyor.add_records_to_queue is
+    'Adds a JSON array of payloads and returns the number of new records.';

@@ -58,4 +58,4 @@ end;
 $$;
 
 comment on function conveyor.check_integrity is
-    'Lists what breaks the promises of the queue, and with p_repair mends what can be mended; no row means that all is well.';
+    'Lists what breaks the promises of the queue; p_repair mends what can be mended. No row: all is well.';

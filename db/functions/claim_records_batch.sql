@@ -50,7 +50,9 @@ begin
         perform conveyor._raise_invalid('p_batch_size', p_batch_size::text, 'a number from 1 to 100000');
     end if;
     if p_lease <= interval '0' or not isfinite(p_lease) then
-        perform conveyor._raise_invalid('p_lease', p_lease::text, 'an interval above zero, or null for the lease of the flow');
+        perform conveyor._raise_invalid(
+            'p_lease', p_lease::text, 'an interval above zero, or null for the lease of the flow'
+        );
     end if;
 
     loop
@@ -119,7 +121,7 @@ begin
         v_started := clock_timestamp();
     end loop;
 
-    -- Much skipped?  Entries count while they are not marked dead (an old snapshot), pages once they are (no vacuum yet).
+    -- Much skipped?  Entries count while they are not marked dead (an old snapshot), pages once they are.
     if pg_stat_get_xact_tuples_returned(c_index) - v_read >= 256 + 4 * p_batch_size::bigint + 2 * v_levels
         or pg_stat_get_xact_blocks_fetched(c_index) - v_pages >= 64 + p_batch_size / 16 + 8 * v_levels
     then
@@ -137,4 +139,4 @@ end;
 $$;
 
 comment on function conveyor.claim_records_batch is
-    'Claims up to p_batch_size records of a flow for p_lease (default: the flow''s), in order; no row means that none is ready.';
+    'Claims up to p_batch_size records for p_lease (default: the flow''s), in order; no row: none is ready.';

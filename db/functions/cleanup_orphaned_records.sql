@@ -13,7 +13,8 @@ as $$
 begin
     if p_timeout_hours <= 0 or p_timeout_hours > 1000000 or p_timeout_hours = 'NaN' then
         perform conveyor._raise_invalid(
-            'p_timeout_hours', p_timeout_hours::text, 'hours above 0 (0.5 is half an hour), or null to go by leases alone'
+            'p_timeout_hours', p_timeout_hours::text,
+            'hours above 0 (0.5 is half an hour), or null to go by leases alone'
         );
     end if;
     if p_flow_name is not null then

@@ -39,4 +39,4 @@ end;
 $$;
 
 comment on function conveyor.configure_flow is
-    'Sets lease, max_retries, retry_delay, retry_backoff, crash_budget or keep_input of a flow; an unknown key is an error.';
+    'Sets lease, max_retries, retry_delay, retry_backoff, crash_budget, keep_input; an unknown key is an error.';

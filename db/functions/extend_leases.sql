@@ -22,7 +22,9 @@ declare
 begin
     perform conveyor._check_answers(p_ids, p_tokens);
     if p_lease <= interval '0' or not isfinite(p_lease) then
-        perform conveyor._raise_invalid('p_lease', p_lease::text, 'an interval above zero, or null for the lease of the flow');
+        perform conveyor._raise_invalid(
+            'p_lease', p_lease::text, 'an interval above zero, or null for the lease of the flow'
+        );
     end if;
 
     with held as materialized (
@@ -58,4 +60,4 @@ end;
 $$;
 
 comment on function conveyor.extend_leases is
-    'Extends the leases of claimed records to p_lease (default: the flow''s) from now; null for a record whose claim is lost.';
+    'Extends leases to p_lease (default: the flow''s) from now; null for a record whose claim is lost.';

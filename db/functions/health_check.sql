@@ -33,4 +33,5 @@ begin
 end;
 $$;
 
-comment on function conveyor.health_check is 'Whether the queue is healthy, degraded or unhealthy, why, and how many records it has.';
+comment on function conveyor.health_check is
+    'Whether the queue is healthy, degraded or unhealthy, why, and how many records it has.';

@@ -13,7 +13,7 @@ create or replace function conveyor.mark_record_completed(
 as $$
 begin
     perform
-    from conveyor.mark_records_completed(array[p_id], jsonb_build_array(p_result), array[p_token]) as o
+    from conveyor.mark_records_completed(array[p_id], jsonb_build_array(coalesce(p_result, '{}')), array[p_token]) as o
     where o.outcome = 'lost';
 
     if found then
@@ -23,4 +23,4 @@ end;
 $$;
 
 comment on function conveyor.mark_record_completed is
-    'Completes a record that p_token still holds; the same call may be repeated. Raises WQ001 or WQ002.';
+    'Completes a record that p_token still holds; a null result is {}. May be repeated. Raises WQ001 or WQ002.';

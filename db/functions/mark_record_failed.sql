@@ -35,4 +35,4 @@ end;
 $$;
 
 comment on function conveyor.mark_record_failed is
-    'Fails a record that p_token still holds; p_permanent: without retry. The same call may be repeated. Raises WQ001 or WQ002.';
+    'Fails a record that p_token still holds; p_permanent: without retry. May be repeated. Raises WQ001 or WQ002.';

@@ -88,4 +88,4 @@ end;
 $$;
 
 comment on function conveyor.mark_records_failed is
-    'Fails records with a JSON array of {error, error_type?, context?, permanent?}; outcome done, repeated or lost for each id, in order.';
+    'Fails records with an array of {error, error_type?, context?, permanent?}; done, repeated or lost for each id.';

@@ -51,4 +51,5 @@ begin
 end;
 $$;
 
-comment on function conveyor.next_due_at is 'When a claim in this session may next find a record of the flow; null: nothing is pending.';
+comment on function conveyor.next_due_at is
+    'When a claim in this session may next find a record of the flow; null: nothing is pending.';

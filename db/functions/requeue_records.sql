@@ -25,4 +25,5 @@ begin
 end;
 $$;
 
-comment on function conveyor.requeue_records is 'Puts failed records back to pending with their counts zeroed; returns how many.';
+comment on function conveyor.requeue_records is
+    'Puts failed records back to pending with their counts zeroed; returns how many.';

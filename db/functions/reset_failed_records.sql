@@ -32,4 +32,4 @@ end;
 $$;
 
 comment on function conveyor.reset_failed_records is
-    'Puts failed records of a flow with fewer than p_max_retries retries back to pending, counts kept; returns how many.';
+    'Puts failed records with fewer than p_max_retries retries back to pending, counts kept; returns how many.';

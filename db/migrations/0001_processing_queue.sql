@@ -58,9 +58,11 @@ with (
 comment on table conveyor.processing_queue is
     'The records: one row each, from enqueueing to the answer and after. Change state by the functions.';
 comment on column conveyor.processing_queue.flow_name is 'Which queue the record is in.';
-comment on column conveyor.processing_queue.payload is 'What is asked; once completed, the answer (the question is in input).';
+comment on column conveyor.processing_queue.payload is
+    'What is asked; once completed, the answer (the question is in input).';
 comment on column conveyor.processing_queue.flow_instance_id is 'Who claimed it last; stays when it is answered.';
-comment on column conveyor.processing_queue.error_message is 'The error of the last failed attempt; attempt has all of them.';
+comment on column conveyor.processing_queue.error_message is
+    'The error of the last failed attempt; attempt has all of them.';
 comment on column conveyor.processing_queue.retry_count is 'How often it failed or was orphaned.';
 comment on column conveyor.processing_queue.priority is 'Higher goes first.';
 comment on column conveyor.processing_queue.run_at is 'Not before; null: from created_at on.';
@@ -73,7 +75,8 @@ comment on column conveyor.processing_queue.heartbeat_at is 'When the holder las
 comment on column conveyor.processing_queue.crash_count is 'How many leases ended without an answer.';
 comment on column conveyor.processing_queue.failure_kind is
     'Why it is failed: error (the handler said so; null means the same), crashed (budget used up), cancelled.';
-comment on column conveyor.processing_queue.input is 'What was asked, once payload has the answer (see flow.keep_input).';
+comment on column conveyor.processing_queue.input is
+    'What was asked, once payload has the answer (see flow.keep_input).';
 
 -- The order of claims.  Every column ascends (rank = -priority), so that one row comparison starts a scan anywhere.
 create index idx_processing_queue_pending on conveyor.processing_queue
@@ -113,7 +116,8 @@ comment on column conveyor.flow.lease is 'How long a claim lasts that does not s
 comment on column conveyor.flow.max_retries is 'How many automatic retries a record gets; null: no limit.';
 comment on column conveyor.flow.retry_delay is 'Wait before the first automatic retry; null: a failure is final.';
 comment on column conveyor.flow.retry_backoff is 'Each further wait is so many times longer, up to a day.';
-comment on column conveyor.flow.crash_budget is 'So many leases may end without an answer before the record is failed; null: no limit.';
+comment on column conveyor.flow.crash_budget is
+    'So many leases may end without an answer before the record is failed; null: no limit.';
 comment on column conveyor.flow.keep_input is 'Keep what was asked in input when payload takes the answer.';
 
 create table conveyor.attempt (
@@ -160,4 +164,5 @@ create type conveyor.scan_floor as (
     look_took interval
 );
 
-comment on type conveyor.scan_floor is 'A place in claim order, and when this session last looked from the start and how long it took.';
+comment on type conveyor.scan_floor is
+    'A place in claim order, and when this session last looked from the start and how long it took.';
