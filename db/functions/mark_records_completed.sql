@@ -28,9 +28,10 @@ begin
     perform conveyor._check_answers(p_ids, p_tokens, 'p_results', p_results);
 
     with answer as materialized (
-        select a.id, a.result, a.token
-        from rows from (unnest(p_ids), jsonb_array_elements(p_results), unnest(p_tokens)) as a (id, result, token)
-        order by a.id
+        select distinct on (a.id, a.token) a.id, a.token, a.result
+        from rows from (unnest(p_ids), unnest(p_tokens), jsonb_array_elements(p_results))
+            with ordinality as a (id, token, result, position)
+        order by a.id, a.token, a.position  -- of an id that comes twice, the first answer counts
     ),
     done as (
         update conveyor.processing_queue as q

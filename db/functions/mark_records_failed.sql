@@ -25,9 +25,10 @@ begin
     perform conveyor._check_errors(p_errors);
 
     with answer as materialized (
-        select a.id, a.token, a.error
-        from rows from (unnest(p_ids), jsonb_array_elements(p_errors), unnest(p_tokens)) as a (id, error, token)
-        order by a.id
+        select distinct on (a.id, a.token) a.id, a.token, a.error
+        from rows from (unnest(p_ids), unnest(p_tokens), jsonb_array_elements(p_errors))
+            with ordinality as a (id, token, error, position)
+        order by a.id, a.token, a.position  -- of an id that comes twice, the first answer counts
     ),
     held as materialized (
         select q.id, q.claim_token, q.flow_instance_id, q.claimed_at, q.flow_name, q.retry_count, a.error

@@ -23,9 +23,8 @@ begin
     perform conveyor._check_answers(p_ids, p_tokens);
 
     with answer as materialized (
-        select a.id, a.token
+        select distinct a.id, a.token
         from unnest(p_ids, p_tokens) as a (id, token)
-        order by a.id
     ),
     held as materialized (
         select q.id, q.claim_token, q.flow_instance_id, q.claimed_at
