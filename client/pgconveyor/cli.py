@@ -199,6 +199,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command; a known error is one line and exit code 1, not a traceback."""
     try:
         cli(list(arguments) if arguments is not None else None)
-    except (ValueError, ConnectionError, RuntimeError, psycopg.Error) as exc:
+    except (ValueError, OSError, RuntimeError, psycopg.Error) as exc:
         click.echo(f"error: {exc}", err=True)
         raise SystemExit(1) from None

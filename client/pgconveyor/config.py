@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -42,13 +43,13 @@ class ConfigManager:
         A text is cast to the type of an `int`, `float` or `bool` default. Raises `ValueError`, naming the
         variable and the value, when it cannot be.
         """
-        found = self._find(key)
-        return default if found is None else _cast(*found, default)
+        found = self.find(key)
+        return default if found is None else _cast(*found, default, shown=True)
 
     def get_secret(self, key: str, default: Any = None) -> Any:
         """Like `get_variable`, for values that must not be shown: an error names the variable alone."""
-        found = self._find(key)
-        return default if found is None else found[1]
+        found = self.find(key)
+        return default if found is None else _cast(*found, default, shown=False)
 
     def names(self, key: str) -> list[str]:
         """The names under which `key` is looked for, in order."""
@@ -59,7 +60,8 @@ class ConfigManager:
             scopes.insert(0, f"{self.environment}_{self.flow_name}")
         return [re.sub(r"\W", "_", f"{scope}_{key.strip()}").upper() for scope in scopes]
 
-    def _find(self, key: str) -> tuple[str, str] | None:
+    def find(self, key: str) -> tuple[str, str] | None:
+        """The name under which `key` is set, and its text."""
         sources = sources_of_settings()
         return next(
             ((name, source[name]) for name in self.names(key) for source in sources if name in source),
@@ -77,20 +79,19 @@ def sources_of_settings() -> list[Mapping[str, str]]:
 def _read_env_file(path: str) -> dict[str, str]:
     if not Path(path).is_file():
         raise ValueError(f"{ENV_FILE} is {path!r}: there is no such file")
-    # No interpolation: a password may hold a dollar sign.
-    return {key: value for key, value in dotenv_values(path, interpolate=False).items() if value is not None}
+    with suppress(UnicodeDecodeError):
+        # No interpolation: a password may hold a dollar sign.
+        return {key: value for key, value in dotenv_values(path, interpolate=False).items() if value is not None}
+    raise ValueError(f"{ENV_FILE} is {path!r}: the file is not UTF-8")
 
 
-def _cast(name: str, text: str, default: Any) -> Any:
-    try:
-        if isinstance(default, bool):
-            return _to_bool(text)
-        if isinstance(default, int | float):
-            return type(default)(text)
-    except ValueError:
-        kind = {bool: "true or false", int: "a whole number", float: "a number"}[type(default)]
-        raise ValueError(f"{name} is {text!r}: give {kind}") from None
-    return text
+def _cast(name: str, text: str, default: Any, *, shown: bool) -> Any:
+    if not isinstance(default, bool | int | float):
+        return text
+    with suppress(ValueError):
+        return _to_bool(text) if isinstance(default, bool) else type(default)(text)
+    kind = {bool: "true or false", int: "a whole number", float: "a number"}[type(default)]
+    raise ValueError(f"{name} is {text!r}: give {kind}" if shown else f"{name} is not {kind}")
 
 
 def _to_bool(text: str) -> bool:

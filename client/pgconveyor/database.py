@@ -6,7 +6,7 @@ import difflib
 import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from threading import Lock
@@ -197,7 +197,7 @@ class DatabaseManager:
                 raise self._unavailable(exc) from None
             raise
         except _MISSING as exc:
-            if "conveyor" in str(exc.diag.message_primary):
+            if re.search(r'\bconveyor\.|"conveyor"', str(exc.diag.message_primary)):
                 raise SchemaMissing(
                     f"{self.database_name}: {exc.diag.message_primary}; run `pgconveyor install`"
                 ) from exc
@@ -216,11 +216,17 @@ class _Settings:
     @classmethod
     def read(cls, name: str) -> _Settings:
         config = ConfigManager()
-        kind, url = config.get_variable(f"{name}_type"), config.get_secret(f"{name}_connection_string")
-        if kind is None:
+        found, url = config.find(f"{name}_type"), config.get_secret(f"{name}_connection_string")
+        if found is None:
             raise ValueError(_not_configured(name, config))
+        kind, own = found[1].strip().lower(), config.names(f"{name}_type")[0]
+        if kind == "embedded" and found[0] != own:
+            # Meant for somebody's laptop: in another environment it would be a healthy, empty queue.
+            raise ValueError(
+                f"{own} is not set, and {found[0]}=embedded is not taken for it: {_not_configured(name, config)}"
+            )
         variable = config.names(f"{name}_connection_string")[0]
-        return cls(name, kind.strip().lower(), url.strip() if url else None, variable)
+        return cls(name, kind, url.strip() if url else None, variable)
 
     def conninfo(self) -> str:
         match self.kind:
@@ -253,14 +259,14 @@ def _not_configured(name: str, config: ConfigManager) -> str:
 def _checked(url: str, variable: str) -> str:
     """The connection string as libpq takes it. An error must not quote it: there may be a password in it."""
     url = re.sub(r"^postgres(ql)?(\+\w+)?://", "postgresql://", url)
-    try:
+    with suppress(psycopg.ProgrammingError):
         conninfo_to_dict(url)
-    except psycopg.ProgrammingError:
-        raise ValueError(
-            f"{variable} cannot be read: give postgresql://user:password@host:5432/database,"
-            " with %-escapes for special characters in the password"
-        ) from None
-    return url
+        return url
+    # Not raised inside an except clause: its context would show the string.
+    raise ValueError(
+        f"{variable} cannot be read: give postgresql://user:password@host:5432/database,"
+        " with %-escapes for special characters in the password"
+    )
 
 
 def _first_line(exc: psycopg.Error) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 from psycopg.rows import dict_row
 
 from pgconveyor.database import DatabaseManager
-from pgconveyor.documents import encode, encode_object
+from pgconveyor.documents import encode, encode_object, storable
 from pgconveyor.tokens import TokenBook
 
 __all__ = ["DistributedProcessor", "Record"]
@@ -114,7 +114,7 @@ class DistributedProcessor:
         _check_flow_name(flow_name)
         if isinstance(records, str | bytes | Mapping) or not isinstance(records, Iterable):
             raise ValueError(f"records is {type(records).__name__}: give a list of dicts")
-        _check_int("priority", priority, -32768)
+        _check_int("priority", priority, -32768, 16)
         count = 0
         with self.rpa_db.connection() as conn:
             for document, keys in _documents(records, dedup_key):
@@ -130,7 +130,7 @@ class DistributedProcessor:
         The claim lasts for `lease` (default: the flow's, one hour unless configured).
         """
         _check_flow_name(flow_name)
-        _check_int("batch_size", batch_size, 1)
+        _check_int("batch_size", batch_size, 1, 32)
         with self.rpa_db.connection() as conn, conn.cursor(row_factory=dict_row) as cur:
             rows = cur.execute(CLAIM, [flow_name, batch_size, self.instance_id, lease]).fetchall()
         records = [{"id": row.pop("id"), "flow_name": flow_name, **row} for row in rows]
@@ -154,7 +154,7 @@ class DistributedProcessor:
         The token is that of this processor's claim unless given. The same answer may be sent again. Raises
         `ClaimLost` when the claim was lost (drop the result), `RecordNotFound` for an unknown id.
         """
-        _check_int("record_id", record_id, 1)
+        _check_int("record_id", record_id, 1, 64)
         text = encode_object(result, "result")
         token = self._tokens.get(record_id) if token is None else token
         self.rpa_db.execute_query(COMPLETE, [record_id, text, token])
@@ -175,7 +175,7 @@ class DistributedProcessor:
 
         Tokens, repeats and errors are those of `mark_record_completed`. An empty `error` is accepted.
         """
-        _check_int("record_id", record_id, 1)
+        _check_int("record_id", record_id, 1, 64)
         failure = _failure(error, error_type, context, permanent)
         details = None if failure["context"] is None else encode(failure["context"], "context")
         token = self._tokens.get(record_id) if token is None else token
@@ -197,7 +197,9 @@ class DistributedProcessor:
 
         Returns what `mark_records_completed` does.
         """
-        texts = [encode(_failure(**failure), f"failures[{i}]") for i, (_, failure) in enumerate(failures)]
+        texts = [
+            encode(_failure_of(failure, f"failures[{i}]"), f"failures[{i}]") for i, (_, failure) in enumerate(failures)
+        ]
         return self._answer(FAIL_MANY, [record for record, _ in failures], texts)
 
     def release_records(self, records: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -230,7 +232,7 @@ class DistributedProcessor:
     def reset_failed_records(self, flow_name: str, max_retries: int = 3) -> int:
         """Put failed records with fewer than `max_retries` retries back to pending. Returns how many."""
         _check_flow_name(flow_name)
-        _check_int("max_retries", max_retries, 0)
+        _check_int("max_retries", max_retries, 0, 32)
         return int(self._value(RESET, [flow_name, max_retries]))
 
     def maintain(self) -> dict[str, Any]:
@@ -299,9 +301,14 @@ def _failure(
 ) -> dict[str, Any]:
     if not isinstance(error, str):
         raise ValueError(f"error is {type(error).__name__}: give a str, such as str(exception)")
-    # Not worth losing the failure over: text that PostgreSQL cannot hold is replaced.
-    text = error.replace("\x00", "\N{REPLACEMENT CHARACTER}").encode(errors="replace").decode()
-    return {"error": text, "error_type": error_type, "context": context, "permanent": permanent}
+    return {"error": storable(error), "error_type": error_type, "context": context, "permanent": permanent}
+
+
+def _failure_of(failure: Any, what: str) -> dict[str, Any]:
+    known = {"error", "error_type", "context", "permanent"}
+    if not isinstance(failure, Mapping) or "error" not in failure or not failure.keys() <= known:
+        raise ValueError(f"{what} is {failure!r:.100}: give {{error, error_type?, context?, permanent?}}")
+    return _failure(**failure)
 
 
 def _ids_and_tokens(records: Sequence[Mapping[str, Any]]) -> tuple[list[int], list[int]]:
@@ -314,11 +321,13 @@ def _ids_and_tokens(records: Sequence[Mapping[str, Any]]) -> tuple[list[int], li
 def _check_flow_name(flow_name: Any) -> None:
     if not isinstance(flow_name, str) or not flow_name.strip():
         raise ValueError(f"flow_name is {flow_name!r}: give a name that is not blank")
+    encode(flow_name, "flow_name")
 
 
-def _check_int(name: str, value: Any, least: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise ValueError(f"{name} is {value!r}: give a whole number from {least} up")
+def _check_int(name: str, value: Any, least: int, bits: int) -> None:
+    most = 2 ** (bits - 1) - 1
+    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+        raise ValueError(f"{name} is {value!r}: give a whole number from {least} to {most}")
 
 
 def _worst(queue: str, databases: list[str]) -> str:

@@ -6,7 +6,7 @@ import json
 import re
 from typing import Any
 
-__all__ = ["Document", "encode", "encode_object"]
+__all__ = ["Document", "encode", "encode_object", "storable"]
 
 # An escaped NUL that is not itself behind an escaped backslash: the one character that jsonb cannot hold.
 _NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
@@ -32,6 +32,11 @@ def encode(value: Any, what: str) -> Document:
     if _NUL.search(text):
         raise ValueError(f"{what} has a NUL character: remove it, jsonb cannot hold it")
     return Document(text)
+
+
+def storable(text: str) -> str:
+    """The text with what PostgreSQL cannot hold replaced: for messages, which must not be lost over it."""
+    return text.replace("\x00", "\N{REPLACEMENT CHARACTER}").encode(errors="replace").decode()
 
 
 def encode_object(value: Any, what: str) -> Document:

@@ -23,7 +23,7 @@ class TokenBook:
     Remembers the last `limit` claims.
 
     An answered claim is kept, because the same answer may be sent again. When a record that was not answered is
-    claimed a second time, two threads may be at work on it: then its id alone does not say whose answer comes.
+    claimed a second time, two threads may be at work on it: from then on its id does not say whose answer comes.
     """
 
     def __init__(self, limit: int = 100_000) -> None:
@@ -35,7 +35,7 @@ class TokenBook:
         with self._lock:
             for record in records:
                 before = self._claims.pop(record["id"], None)
-                is_ambiguous = before is not None and not before.is_answered
+                is_ambiguous = before is not None and (before.is_ambiguous or not before.is_answered)
                 self._claims[record["id"]] = _Claim(record["claim_token"], is_ambiguous=is_ambiguous)
             while len(self._claims) > self._limit:
                 self._claims.popitem(last=False)
@@ -44,7 +44,7 @@ class TokenBook:
         with self._lock:
             claim = self._claims.get(record_id)
             if claim is not None and claim.token == token:
-                self._claims[record_id] = _Claim(token, is_answered=True)
+                self._claims[record_id] = claim._replace(is_answered=True)
 
     def get(self, record_id: int) -> int:
         """The token of this process's claim. Raises `ClaimLost` when there is none, or more than one."""

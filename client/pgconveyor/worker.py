@@ -22,7 +22,7 @@ import psycopg
 
 from pgconveyor.database import DatabaseManager
 from pgconveyor.distributed import COMPLETE, DistributedProcessor, Record
-from pgconveyor.documents import Document, encode_object
+from pgconveyor.documents import Document, encode_object, storable
 from pgconveyor.errors import ClaimLost, DatabaseUnavailable
 from pgconveyor.handlers import Context, Handler, PermanentError, bind
 
@@ -126,6 +126,7 @@ class Worker:
         self._inbox: SimpleQueue[Record | None] = SimpleQueue()
         self._outbox: SimpleQueue[Answer | None] = SimpleQueue()  # None: only wakes
         self._held = _Held()
+        self._contexts: dict[int, Context] = {}  # of the records that run, by identity of the record
         self._stopping, self._hurried, self._ended = Event(), Event(), Event()
         self._next_claim = 0.0
         self.summary = Summary()
@@ -282,18 +283,23 @@ class Worker:
         while (record := self._inbox.get()) is not None:
             # A claim that was lost while it waited here is somebody else's work by now.
             self._outbox.put(self._handle(record) if self._held.has(record) else Answer(record, is_lost=True))
+            self._contexts.pop(id(record), None)
 
     def _handle(self, record: Record) -> Answer:
-        context = Context(self._processor.rpa_db.connection)
+        context = self._contexts[id(record)] = Context(self._processor.rpa_db.connection)
         try:
             result = self._call(record, context)
             text = encode_object({} if result is None else result, "the handler's result")
             if not context.is_used:
                 return Answer(record, result=text)
             context.connection.execute(COMPLETE, [record["id"], text, record["claim_token"]])
-        except (Exception, SystemExit) as exc:  # noqa: BLE001  the handler's failure is the record's
+        except BaseException as exc:  # noqa: BLE001  whatever the handler raises is its record's failure
             return self._failed(record, context, exc)
         return self._committed(record, context)
+
+    def _is_in_transaction(self, record: Record) -> bool:
+        context = self._contexts.get(id(record))
+        return context is not None and context.is_used
 
     def _committed(self, record: Record, context: Context) -> Answer:
         try:
@@ -315,7 +321,7 @@ class Worker:
             return Answer(record, is_lost=True)
         if is_broken:
             return Answer(record)
-        logger.warning("record %s failed: %s: %s", record["id"], type(exc).__name__, exc)
+        logger.warning("record %s failed: %s: %s", record["id"], type(exc).__name__, _text(exc))
         return Answer(record, failure=_failure(exc))
 
     def _drain(self) -> None:
@@ -335,13 +341,22 @@ class Worker:
         if abandoned := self._held.all():
             self.summary.abandoned = len(abandoned)
             logger.warning("%d records were still running and are given back", len(abandoned))
-            self._persist(self._flush, [Answer(record) for record in abandoned])
+            # One that its handler has locked in a transaction would block us: its lease ends.
+            free = [record for record in abandoned if not self._is_in_transaction(record)]
+            self._persist(self._flush, [Answer(record) for record in free])
+
+
+def _text(exc: BaseException) -> str:
+    try:
+        return storable(str(exc) or repr(exc))
+    except Exception:  # noqa: BLE001  an exception may fail to describe itself
+        return f"{type(exc).__name__}, which has no text"
 
 
 def _failure(exc: BaseException) -> dict[str, Any]:
     return {
-        "error": str(exc) or repr(exc),
-        "error_type": type(exc).__name__,
-        "context": {"traceback": "".join(traceback.format_exception(exc))[-4000:]},
+        "error": _text(exc),
+        "error_type": storable(type(exc).__name__),
+        "context": {"traceback": storable("".join(traceback.format_exception(exc))[-4000:])},
         "permanent": isinstance(exc, PermanentError),
     }

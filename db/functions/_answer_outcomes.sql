@@ -1,10 +1,11 @@
 -- What became of each answer, in the order given.  A statement of its own: an identical answer that another session
 -- was just committing is in this snapshot, not in that of the update that waited for it.
 create or replace function conveyor._answer_outcomes(
-    p_ids     bigint[],
-    p_tokens  bigint[],
-    p_done    bigint[],
-    p_outcome text
+    p_ids         bigint[],
+    p_tokens      bigint[],
+    p_done        bigint[],
+    p_done_tokens bigint[],
+    p_outcome     text
 )
     returns table (id bigint, outcome text)
     language plpgsql
@@ -49,11 +50,14 @@ begin
     select
         a.id,
         case
-            when a.is_accepted and a.nth = 1 and a.id = any (p_done) then 'done'
+            when a.is_accepted and a.nth = 1 and d.id is not null then 'done'
             when a.is_accepted then 'repeated'
             else 'lost'
         end
     from answer as a
+    left join unnest(p_done, p_done_tokens) as d (id, token)
+        on d.id = a.id
+            and d.token = a.token
     order by a.position;
 end;
 $$;

@@ -36,7 +36,7 @@ begin
         limit p_limit
         for update skip locked
     )
-    select array_agg(e.id), case when count(*) < p_limit then v_now else max(e.lease_expires_at) end
+    select array_agg(e.id), case when count(*) = p_limit then max(e.lease_expires_at) else v_now end
     into v_ended, v_last
     from ended as e;
 

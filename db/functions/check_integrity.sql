@@ -19,6 +19,7 @@ begin
     join conveyor.attempt as t
         on t.record_id = q.id
             and t.claim_token = q.claim_token
+            and (t.ended_at < q.claimed_at) is not true  -- else it was put back and taken again by hand
     where q.status = 'completed';
 
     return query

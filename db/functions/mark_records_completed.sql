@@ -2,7 +2,8 @@
 -- The same answer may be sent again.  Locks in id order.
 --
 -- The guard asks for a live lease, not for status = 'processing': that would invite a plan over the partial index
--- and everything dead in it.  The joins are forced, because the plan is kept while the table grows.
+-- and everything dead in it.  The join is forced, because the plan is kept while the table grows, and work_mem is
+-- large, because a hash join that spills would lock in another order; it is used only as far as the results need it.
 create or replace function conveyor.mark_records_completed(
     p_ids     bigint[],
     p_results jsonb,
@@ -18,12 +19,14 @@ create or replace function conveyor.mark_records_completed(
     set enable_bitmapscan = off
     set enable_nestloop = off
     set enable_mergejoin = off
+    set work_mem = '1GB'
 as $$
 #variable_conflict use_column
 declare
     v_now       constant timestamptz := clock_timestamp();
     v_forgetful constant text[] := array(select f.flow_name from conveyor.flow as f where not f.keep_input);
     v_done      bigint[];
+    v_done_tokens bigint[];
 begin
     perform conveyor._check_answers(p_ids, p_tokens, 'p_results', p_results);
 
@@ -49,15 +52,15 @@ begin
             and q.id = a.id
             and q.claim_token = a.token
             and q.lease_expires_at is not null
-        returning q.id
+        returning q.id, a.token as token
     )
-    select array_agg(d.id)
-    into v_done
+    select array_agg(d.id), array_agg(d.token)
+    into v_done, v_done_tokens
     from done as d;
 
     return query
     select o.id, o.outcome
-    from conveyor._answer_outcomes(p_ids, p_tokens, v_done, 'completed') as o;
+    from conveyor._answer_outcomes(p_ids, p_tokens, v_done, v_done_tokens, 'completed') as o;
 end;
 $$;
 

@@ -19,6 +19,7 @@ as $$
 declare
     v_now  constant timestamptz := clock_timestamp();
     v_done bigint[];
+    v_done_tokens bigint[];
 begin
     perform conveyor._check_answers(p_ids, p_tokens);
 
@@ -54,15 +55,15 @@ begin
         from held as h
         where q.id = any (p_ids)
             and q.id = h.id
-        returning q.id
+        returning q.id, h.claim_token as token
     )
-    select array_agg(d.id)
-    into v_done
+    select array_agg(d.id), array_agg(d.token)
+    into v_done, v_done_tokens
     from done as d;
 
     return query
     select o.id, o.outcome
-    from conveyor._answer_outcomes(p_ids, p_tokens, v_done, 'released') as o;
+    from conveyor._answer_outcomes(p_ids, p_tokens, v_done, v_done_tokens, 'released') as o;
 end;
 $$;
 
