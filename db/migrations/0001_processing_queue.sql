@@ -88,8 +88,9 @@ create index idx_processing_queue_processing on conveyor.processing_queue (lease
 -- Listing, resetting and purging failures; nothing on the way from claim to completion touches it.
 create index idx_processing_queue_failed on conveyor.processing_queue (flow_name, id)
     where status = 'failed';
--- Reports over a window of time, for next to nothing.
-create index idx_processing_queue_completed_at on conveyor.processing_queue using brin (completed_at);
+-- Reports over a window of time, and purging.
+create index idx_processing_queue_completed on conveyor.processing_queue (flow_name, completed_at)
+    where status = 'completed';
 create unique index idx_processing_queue_dedup_key on conveyor.processing_queue (flow_name, dedup_key)
     where dedup_key is not null;
 
