@@ -59,6 +59,8 @@ begin;
 \ir functions/_return_failed.sql
 \ir functions/_check_flow_name.sql
 \ir functions/_check_payloads.sql
+\ir functions/_check_dedup_keys.sql
+\ir functions/_check_lease.sql
 \ir functions/_check_answers.sql
 \ir functions/_check_errors.sql
 \ir functions/_check_settings.sql

@@ -226,6 +226,10 @@ class _Settings:
                 f"{own} is not set, and {found[0]}=embedded is not taken for it: {_not_configured(name, config)}"
             )
         variable = config.names(f"{name}_connection_string")[0]
+        if kind == "embedded" and url and ("://" in url or "=" in url):
+            raise ValueError(
+                f"{own} is embedded, but {variable} is that of a server: set {own}=postgresql, or give a directory"
+            )
         return cls(name, kind, url.strip() if url else None, variable)
 
     def conninfo(self) -> str:

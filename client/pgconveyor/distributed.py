@@ -115,6 +115,10 @@ class DistributedProcessor:
         if isinstance(records, str | bytes | Mapping) or not isinstance(records, Iterable):
             raise ValueError(f"records is {type(records).__name__}: give a list of dicts")
         _check_int("priority", priority, -32768, 16)
+        _check_optional("dedup_key", dedup_key, str, "the name of a field")
+        _check_optional("run_at", run_at, datetime, "a datetime with a time zone")
+        if run_at is not None and run_at.tzinfo is None:
+            raise ValueError(f"run_at is {run_at!r}: give a datetime with a time zone")
         count = 0
         with self.rpa_db.connection() as conn:
             for document, keys in _documents(records, dedup_key):
@@ -131,6 +135,7 @@ class DistributedProcessor:
         """
         _check_flow_name(flow_name)
         _check_int("batch_size", batch_size, 1, 32)
+        _check_lease(lease)
         with self.rpa_db.connection() as conn, conn.cursor(row_factory=dict_row) as cur:
             rows = cur.execute(CLAIM, [flow_name, batch_size, self.instance_id, lease]).fetchall()
         records = [{"id": row.pop("id"), "flow_name": flow_name, **row} for row in rows]
@@ -156,7 +161,7 @@ class DistributedProcessor:
         """
         _check_int("record_id", record_id, 1, 64)
         text = encode_object(result, "result")
-        token = self._tokens.get(record_id) if token is None else token
+        token = self._token(record_id, token)
         self.rpa_db.execute_query(COMPLETE, [record_id, text, token])
         self._tokens.answered(record_id, token)
 
@@ -178,8 +183,10 @@ class DistributedProcessor:
         _check_int("record_id", record_id, 1, 64)
         failure = _failure(error, error_type, context, permanent)
         details = None if failure["context"] is None else encode(failure["context"], "context")
-        token = self._tokens.get(record_id) if token is None else token
-        self.rpa_db.execute_query(FAIL, [record_id, failure["error"], token, error_type, details, permanent])
+        token = self._token(record_id, token)
+        self.rpa_db.execute_query(
+            FAIL, [record_id, failure["error"], token, failure["error_type"], details, failure["permanent"]]
+        )
         self._tokens.answered(record_id, token)
 
     def mark_records_completed(self, answers: Sequence[tuple[Mapping[str, Any], Any]]) -> list[str]:
@@ -210,6 +217,7 @@ class DistributedProcessor:
         self, records: Sequence[Mapping[str, Any]], lease: timedelta | None = None
     ) -> list[datetime | None]:
         """Extend the claims to `lease` from now. Returns when each ends; None for a claim that is lost."""
+        _check_lease(lease)
         ids, tokens = _ids_and_tokens(records)
         return [row["lease_expires_at"] for row in self.rpa_db.execute_query(EXTEND, [ids, tokens, lease])]
 
@@ -263,6 +271,12 @@ class DistributedProcessor:
             "timestamp": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         }
 
+    def _token(self, record_id: int, token: int | None) -> int:
+        if token is None:
+            return self._tokens.get(record_id)
+        _check_int("token", token, 0, 64)
+        return token
+
     def _value(self, query: str, params: Sequence[Any]) -> Any:
         [row] = self.rpa_db.execute_query(query, params)
         [value] = row.values()
@@ -301,7 +315,15 @@ def _failure(
 ) -> dict[str, Any]:
     if not isinstance(error, str):
         raise ValueError(f"error is {type(error).__name__}: give a str, such as str(exception)")
-    return {"error": storable(error), "error_type": error_type, "context": context, "permanent": permanent}
+    _check_optional("error_type", error_type, str, "a str")
+    _check_optional("context", context, Mapping, "a dict")
+    _check_optional("permanent", permanent, bool, "True or False")
+    return {
+        "error": storable(error),
+        "error_type": None if error_type is None else storable(error_type),
+        "context": context,
+        "permanent": bool(permanent),
+    }
 
 
 def _failure_of(failure: Any, what: str) -> dict[str, Any]:
@@ -328,6 +350,16 @@ def _check_int(name: str, value: Any, least: int, bits: int) -> None:
     most = 2 ** (bits - 1) - 1
     if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
         raise ValueError(f"{name} is {value!r}: give a whole number from {least} to {most}")
+
+
+def _check_optional(name: str, value: Any, kind: type, wanted: str) -> None:
+    if value is not None and not isinstance(value, kind):
+        raise ValueError(f"{name} is {value!r:.100}: give {wanted}")
+
+
+def _check_lease(lease: Any) -> None:
+    if lease is not None and (not isinstance(lease, timedelta) or lease <= timedelta(0)):
+        raise ValueError(f"lease is {lease!r}: give a timedelta above zero")
 
 
 def _worst(queue: str, databases: list[str]) -> str:

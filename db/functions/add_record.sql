@@ -20,6 +20,7 @@ begin
     if jsonb_typeof(p_payload) is distinct from 'object' then
         perform conveyor._raise_invalid('p_payload', p_payload::text, 'a JSON object');
     end if;
+    perform conveyor._check_dedup_keys(array[p_dedup_key]);
     if p_priority is null then
         perform conveyor._raise_invalid('p_priority', null, 'a number from -32768 to 32767; 0 is usual');
     end if;

@@ -20,6 +20,7 @@ declare
 begin
     perform conveyor._check_flow_name(p_flow_name);
     perform conveyor._check_payloads(p_payloads);
+    perform conveyor._check_dedup_keys(p_dedup_keys);
     if p_priority is null then
         perform conveyor._raise_invalid('p_priority', null, 'a number from -32768 to 32767; 0 is usual');
     end if;

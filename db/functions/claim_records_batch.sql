@@ -30,7 +30,7 @@ as $$
 declare
     c_index     constant oid := 'conveyor.idx_processing_queue_pending'::regclass;
     v_now       constant timestamptz := clock_timestamp();
-    v_lease_end constant timestamptz := v_now + coalesce(p_lease, (conveyor._flow_settings(p_flow_name)).lease);
+    v_lease_end timestamptz;
     v_instance  constant text := coalesce(p_instance, conveyor._session_name());
     v_token     constant bigint := (nextval('conveyor.claim_token') << 20) | floor(random() * 1048576)::bigint;
     v_setting   constant text := conveyor._floor_setting(p_flow_name);
@@ -49,11 +49,8 @@ begin
     if (p_batch_size between 1 and 100000) is not true then
         perform conveyor._raise_invalid('p_batch_size', p_batch_size::text, 'a number from 1 to 100000');
     end if;
-    if p_lease <= interval '0' or not isfinite(p_lease) then
-        perform conveyor._raise_invalid(
-            'p_lease', p_lease::text, 'an interval above zero, or null for the lease of the flow'
-        );
-    end if;
+    perform conveyor._check_lease(p_lease);
+    v_lease_end := v_now + coalesce(p_lease, (conveyor._flow_settings(p_flow_name)).lease);
 
     loop
         v_read := pg_stat_get_xact_tuples_returned(c_index);

@@ -21,11 +21,7 @@ declare
     v_now constant timestamptz := clock_timestamp();
 begin
     perform conveyor._check_answers(p_ids, p_tokens);
-    if p_lease <= interval '0' or not isfinite(p_lease) then
-        perform conveyor._raise_invalid(
-            'p_lease', p_lease::text, 'an interval above zero, or null for the lease of the flow'
-        );
-    end if;
+    perform conveyor._check_lease(p_lease);
 
     with held as materialized (
         select q.id
