@@ -1,0 +1,247 @@
+"""What the tests of the client share: managers on the test's database, the command, a server that may be stopped."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from pgconveyor.database import DatabaseManager
+from pgconveyor.distributed import DistributedProcessor
+from pgconveyor.embedded import EmbeddedServer
+
+BINDIR = Path(os.environ["PGTEST_BINDIR"]) if os.environ.get("PGTEST_BINDIR") else None
+SETTING = re.compile(r"(^|_)(GLOBAL|RPA1|RPA2|DISTRIBUTED_PROCESSOR)_|^PREFECT_ENVIRONMENT$|^PGCONVEYOR_")
+
+
+@pytest.fixture(autouse=True)
+def no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No setting of the machine reaches a test."""
+    for name in [name for name in os.environ if SETTING.search(name)]:
+        monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def shown() -> Callable[[BaseException], str]:
+    """All that a log could show of an error."""
+
+    def shown(error: BaseException) -> str:
+        chain, seen = [error], "".join(traceback.format_exception(error))
+        while chain:
+            exc = chain.pop()
+            seen += str(exc) + repr(exc)
+            chain += [link for link in (exc.__cause__, exc.__context__) if link is not None]
+        return seen
+
+    return shown
+
+
+@pytest.fixture
+def configure(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Configure a database by the contract's names; further settings are `POOL_SIZE` and the like."""
+
+    def configure(name: str, url: str, **settings: object) -> None:
+        for key, value in {"TYPE": "postgresql", "CONNECTION_STRING": url, **settings}.items():
+            monkeypatch.setenv(f"DEVELOPMENT_GLOBAL_{name.upper()}_{key}", str(value))
+
+    return configure
+
+
+@pytest.fixture
+def rpa_db(dsn: str, configure: Callable[..., None]) -> Iterator[DatabaseManager]:
+    configure("rpa_db", dsn)
+    with DatabaseManager("rpa_db") as manager:
+        yield manager
+
+
+@pytest.fixture
+def processor(rpa_db: DatabaseManager) -> DistributedProcessor:
+    return DistributedProcessor(rpa_db)
+
+
+@pytest.fixture
+def other(rpa_db: DatabaseManager) -> Iterator[DistributedProcessor]:  # noqa: ARG001  configures the database
+    """A second processor with connections of its own, as another process has."""
+    with DatabaseManager("rpa_db") as manager:
+        yield DistributedProcessor(manager)
+
+
+@pytest.fixture
+def wait_until() -> Callable[..., Any]:
+    """Wait for a condition, and return what it returned."""
+
+    def wait_until(condition: Callable[[], Any], seconds: float = 30) -> Any:
+        deadline = time.monotonic() + seconds
+        while not (value := condition()):
+            assert time.monotonic() < deadline, "the condition did not come true"
+            time.sleep(0.01)
+        return value
+
+    return wait_until
+
+
+class Queue:
+    """The queue as an operator sees it, and the directory in which workers run."""
+
+    def __init__(self, conn: psycopg.Connection, processor: DistributedProcessor, wait: Any, path: Path) -> None:
+        self.conn, self.processor, self.wait, self.path = conn, processor, wait, path
+
+    def add(self, n: int) -> None:
+        self.processor.add_records_to_queue("f", [{"n": i} for i in range(n)])
+
+    def ask(self, query: str, *params: object) -> list[tuple]:
+        return self.conn.execute(query, params or None).fetchall()
+
+    def rows(self, *columns: str) -> list[tuple]:
+        return self.ask(f"select {', '.join(columns)} from conveyor.processing_queue order by id")
+
+    def count(self, status: str) -> int:
+        return [row[0] for row in self.rows("status")].count(status)
+
+
+@pytest.fixture
+def queue(
+    conn: psycopg.Connection, processor: DistributedProcessor, wait_until: Callable[..., Any], tmp_path: Path
+) -> Queue:
+    return Queue(conn, processor, wait_until, tmp_path)
+
+
+@pytest.fixture
+def end_leases(conn: psycopg.Connection) -> Callable[[], None]:
+    """Let every lease end now, and give the records back as `maintain` does."""
+
+    def end_leases() -> None:
+        conn.execute("update conveyor.processing_queue set lease_expires_at = now() where lease_expires_at is not null")
+        conn.execute("select conveyor.maintain()")
+
+    return end_leases
+
+
+@pytest.fixture
+def pgconveyor(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run the command to its end, in a directory of the test's own."""
+
+    def run(*arguments: object, cwd: Path = tmp_path, **env: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-W", "error", "-m", "pgconveyor", *map(str, arguments)]
+        return subprocess.run(
+            command, cwd=cwd, env=os.environ | env, capture_output=True, text=True, timeout=60, check=False
+        )
+
+    return run
+
+
+JOBS = """
+import os, time
+from pathlib import Path
+
+def until(name):
+    deadline = time.monotonic() + 60
+    while not Path(name).exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+def quick(payload):
+    return {"n": payload["n"]}
+
+def gated(payload):
+    Path(f"running-{payload['n']}").touch()
+    until("open")
+    return {"n": payload["n"]}
+
+def booked(record, context):
+    context.connection.execute("insert into booking values (%s, %s)", [record["id"], os.getpid()])
+    if record["payload"]["n"] == int(os.environ.get("STUCK_AT", -1)):
+        Path("stuck").touch()
+        until("open")
+    return {"pid": os.getpid()}
+
+def answered(record, context):
+    complete = "select conveyor.mark_record_completed(%s, '{}', %s)"
+    context.connection.execute(complete, [record["id"], record["claim_token"]])
+    gated(record["payload"])
+"""
+
+
+class WorkerProcess:
+    """A real `pgconveyor worker`; its output goes to a file, so that it never waits for a reader."""
+
+    def __init__(self, command: list[str], cwd: Path, log: Path, env: dict[str, str]) -> None:
+        self._log = log
+        with log.open("wb") as output:
+            self.process = subprocess.Popen(command, cwd=cwd, env=env, stdout=output, stderr=output)
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    def send(self, number: signal.Signals) -> None:
+        self.process.send_signal(number)
+
+    def wait(self, seconds: float = 30) -> int:
+        return self.process.wait(seconds)
+
+    def log(self) -> str:
+        return self._log.read_text()
+
+
+@pytest.fixture
+def start_worker(rpa_db: DatabaseManager, tmp_path: Path) -> Iterator[Callable[..., WorkerProcess]]:  # noqa: ARG001
+    """Start workers of flow `f` with a handler of JOBS, in tmp_path; what still runs at the end is killed."""
+    started: list[WorkerProcess] = []
+    (tmp_path / "jobs.py").write_text(JOBS)
+
+    def start(handler: str, *options: object, **env: str) -> WorkerProcess:
+        command = [sys.executable, "-W", "error", "-m", "pgconveyor", "worker", "--flow", "f", "--handler", handler]
+        command += ["--poll", "50ms", *map(str, options)]
+        log = tmp_path / f"worker-{len(started)}.log"
+        started.append(WorkerProcess(command, tmp_path, log, os.environ | env))
+        return started[-1]
+
+    yield start
+    for worker in started:
+        worker.process.kill()
+        worker.process.wait()
+
+
+@pytest.fixture
+def directory() -> Iterator[Path]:
+    """For a server. Not tmp_path, which as root lies below a directory that is closed to the server's account."""
+    path = Path(tempfile.mkdtemp(prefix="pgconveyor-"))
+    yield path
+    EmbeddedServer(path).stop()
+    shutil.rmtree(path)
+
+
+@pytest.fixture(scope="session")
+def embedded_server() -> Iterator[EmbeddedServer]:
+    directory = tempfile.mkdtemp(prefix="pgconveyor-")
+    server = EmbeddedServer(directory, durable=False, bindir=BINDIR, die_with_parent=True)
+    yield server
+    server.stop()
+    shutil.rmtree(directory)
+
+
+@pytest.fixture
+def embedded(embedded_server: EmbeddedServer) -> EmbeddedServer:
+    """A server that the test may stop and start, whose databases and roles of earlier tests are gone."""
+    embedded_server.start()
+    with psycopg.connect(embedded_server.dsn(), autocommit=True) as conn:
+        left = "select datname from pg_database where not datistemplate and datname <> 'postgres'"
+        for (name,) in conn.execute(left).fetchall():
+            conn.execute(sql.SQL("drop database {} with (force)").format(sql.Identifier(name)))
+        for (name,) in conn.execute("select rolname from pg_roles where oid >= 16384").fetchall():
+            conn.execute(sql.SQL("drop owned by {0} cascade; drop role {0}").format(sql.Identifier(name)))
+    return embedded_server

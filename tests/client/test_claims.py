@@ -1,0 +1,247 @@
+"""Who gets which record, and in which order."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import psycopg
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
+
+import sql
+from sql import Connect, Record, add, claim, cost, fill, ids, insert, value
+
+
+def test_claimers_that_hammer_a_flow_never_hold_the_same_record(connect: Connect) -> None:
+    """If two held one record, the token of the first would be dead, and its answer lost."""
+    total, completed = 1500, []
+    fill(connect(), "f", total)
+
+    def work(conn: psycopg.Connection, seed: int) -> None:
+        dice = random.Random(seed)
+        while len(completed) < total:
+            verb = dice.choice(["complete", "complete", "complete", "release", "roll back"])
+            conn.execute("begin")
+            records = claim(conn, "f", dice.choice([1, 2, 7, 30]))
+            conn.execute("rollback" if verb == "roll back" else "commit")
+            if verb != "roll back":
+                assert sql.answer(conn, verb, records) == ["done"] * len(records)
+            completed.extend(ids(records) if verb == "complete" else [])
+
+    sessions = [connect() for _ in range(8)]
+    sql.together(*(lambda c=c, s=s: work(c, s) for s, c in enumerate(sessions)))
+    assert len(completed) == len(set(completed)) == total
+    assert (sql.counts(sessions[0]), sql.problems(sessions[0])) == ({"completed": total}, [])
+
+
+def test_an_open_claim_is_passed_over_not_waited_for(connect: Connect) -> None:
+    first, second, third = connect(), connect(), connect(options="-c lock_timeout=500")
+    expected = add(first, "f", 8)
+    first.execute("begin")
+    second.execute("begin")
+    assert ids(claim(first, "f", 3)) == expected[:3]
+    assert ids(claim(second, "f", 3)) == expected[3:6]
+    assert ids(claim(third, "f", 10)) == expected[6:]
+    assert claim(third, "f", 10) == []
+    second.execute("rollback")
+    assert ids(claim(third, "f", 10)) == expected[3:6]
+    first.execute("commit")
+    assert claim(third, "f", 10) == []
+
+
+@pytest.mark.parametrize("off", ["hashjoin material hashagg sort", "hashjoin mergejoin material", "nestloop indexscan"])
+def test_a_claim_never_hands_out_more_than_asked_whatever_the_plan(conn: psycopg.Connection, off: str) -> None:
+    conn.execute("alter table conveyor.processing_queue set (autovacuum_enabled = off)")
+    expected = add(conn, "f", 1)
+    conn.execute("analyze conveyor.processing_queue")
+    expected += add(conn, "f", 1500)
+    for kind in off.split():
+        conn.execute(f"set enable_{kind} = off")
+    for n in (5, 1, 1, 1, 1, 1, 1, 7, 100):
+        assert ids(claim(conn, "f", n)) == expected[:n]
+        del expected[:n]
+    assert sql.counts(conn) == {"processing": 118, "pending": len(expected)}
+
+
+def test_a_batch_is_in_order_priority_first_then_due_time_then_id(conn: psycopg.Connection) -> None:
+    dice, rows = random.Random(2), []
+    for _ in range(60):
+        rank, created, run = dice.choice([32768, 1, 0, -3, -32767]), dice.randrange(1, 5), dice.choice([None, 1, 2, 9])
+        at, run_at = (day and f"2020-01-{day:02} 00:00+00" for day in (created, run))
+        rows.append((rank, run or created, insert(conn, "f", priority=-rank, created_at=at, run_at=run_at)))
+    expected = [row[2] for row in sorted(rows)]
+    for n in (1, 7, 2, 30, 100):
+        assert ids(claim(conn, "f", n)) == expected[:n]
+        del expected[:n]
+
+
+def test_a_hundred_thousand_delayed_records_above_are_not_walked(conn: psycopg.Connection) -> None:
+    conn.execute("alter table conveyor.processing_queue set (autovacuum_enabled = off)")
+    for priority, n in ((9, 60_000), (8, 20_000), (0, 20_000)):
+        fill(conn, "f", n, priority=priority, due="now() + interval '1 day' + g.n * interval '1 second'")
+    expected = add(conn, "f", 20) + add(conn, "f", 2, priority=-1)
+    for n in (1, 1, 10, 100):
+        got: list[Record] = []
+        read = cost(conn, lambda n=n, got=got: got.extend(claim(conn, "f", n)))
+        assert ids(got) == expected[:n]
+        assert read.pending <= 60 + len(got)
+        assert read.pages <= 120 + 15 * len(got)
+        assert cost(conn, lambda: sql.next_due_at(conn, "f")).pending <= 60
+        del expected[:n]
+    assert value(conn, "select %s - clock_timestamp()", sql.next_due_at(conn, "f")) > timedelta(hours=23)
+
+
+def test_an_empty_queue_hands_out_nothing_and_other_flows_are_left_alone(conn: psycopg.Connection) -> None:
+    others = add(conn, "F") + add(conn, "f ") + add(conn, "ff")
+    assert claim(conn, "f", 10) == []
+    assert sql.next_due_at(conn, "f") is None
+    assert [ids(claim(conn, flow, 10)) for flow in ("F", "f ", "ff")] == [[other] for other in others]
+
+
+@dataclass
+class Row:
+    flow: str
+    priority: int
+    due: datetime
+    status: str = "pending"
+    retries: int = 0
+    crashes: int = 0
+    kind: str | None = None
+    token: int | None = None
+    live: bool = False  # its token is good
+    ended: bool = False  # the next look for orphans takes it
+
+
+BUDGET = {"plain": 5, "tough": 2}  # how many crashes; tough also has automatic retries, after 1 and 2 hours
+FLOWS = st.sampled_from(list(BUDGET))
+RESET = "status = 'pending', flow_instance_id = null, claimed_at = null"
+
+
+class Model(RuleBasedStateMachine):
+    conn: psycopg.Connection
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conn.execute("truncate conveyor.processing_queue, conveyor.attempt")
+        self.rows: dict[int, Row] = {}
+        self.given = [Record(10**9, 7)]  # every claim ever handed out, and one of a record that never was
+        self.said: dict[tuple[int, int], str] = {}
+        self.keys: dict[tuple[str, str], int] = {}
+
+    def those(self, flows: str, status: str) -> list[Row]:
+        return [row for row in self.rows.values() if row.flow in flows and row.status == status]
+
+    def draw(self, data: st.DataObject) -> list[Record]:
+        lately = st.sampled_from(self.given[-9:])
+        return data.draw(st.lists(lately, min_size=1, max_size=5, unique_by=lambda record: record.id))
+
+    def held(self, record: Record) -> Row | None:
+        row = self.rows.get(record.id)
+        return row if row and row.live and row.token == record.claim_token else None
+
+    @initialize()
+    def fill(self) -> None:
+        for flow in [*BUDGET] * 4:
+            self.add(flow, len(self.rows) % 3, -1, None)
+
+    @rule(flow=FLOWS, priority=st.integers(-1, 1), hours=st.sampled_from([0, -1, -2, 24]), key=st.none() | st.just("a"))
+    def add(self, flow: str, priority: int, hours: int, key: str | None) -> None:
+        run_at = sql.now(self.conn) + timedelta(hours=hours) if hours else None
+        new = value(self.conn, "select conveyor.add_record(%s, '{}', %s::int2, %s, %s)", flow, priority, run_at, key)
+        assert new == self.keys.get((flow, key)) if (flow, key) in self.keys else new not in self.rows
+        self.keys |= {(flow, key): new} if key else {}
+        self.rows.setdefault(new, Row(flow, priority, run_at or sql.row(self.conn, new)["created_at"]))
+
+    @rule(flow=FLOWS, n=st.integers(1, 6))
+    def claim(self, flow: str, n: int) -> None:
+        now = sql.now(self.conn)
+        pending = [(-r.priority, r.due, i) for i, r in self.rows.items() if (r.flow, r.status) == (flow, "pending")]
+        got = claim(self.conn, flow, n)
+        assert ids(got) == [i for _, due, i in sorted(pending) if due <= now][:n]
+        for record in got:
+            row = self.rows[record.id]
+            row.status, row.token, row.live, row.ended = "processing", record.claim_token, True, False
+            assert record.retry_count == row.retries
+        self.given += got
+
+    @rule(verb=st.sampled_from(sql.VERBS), heartbeat=st.booleans(), permanent=st.booleans(), data=st.data())
+    def answer(self, verb: str, heartbeat: bool, permanent: bool, data: st.DataObject) -> None:
+        records = self.draw(data)
+        for record_id, lease in sql.extend(self.conn, records if heartbeat else []).items():
+            assert bool(lease) == any(self.held(record) for record in records if record.id == record_id)
+            if lease:
+                self.rows[record_id].ended = False
+        errors = [{"error": "boom", "permanent": permanent}] * len(records) if verb == "fail" else []
+        outcomes = sql.answer(self.conn, verb, records, *errors)
+        assert outcomes == [self.answered(verb, record, permanent) for record in records]
+
+    def answered(self, verb: str, record: Record, permanent: bool) -> str:
+        if not (row := self.held(record)):
+            row = self.rows.get(record.id)
+            gone = verb == "complete" and row and (row.status, row.token) != ("completed", record.claim_token)
+            return "repeated" if self.said.get(record[:2]) == verb and not gone else "lost"
+        self.said[record[:2]], row.live = verb, False
+        row.status, row.kind = {"complete": "completed", "fail": "failed", "release": "pending"}[verb], "error"
+        row.retries += verb == "fail"
+        if verb == "fail" and row.flow == "tough" and row.retries <= 2 and not permanent:
+            row.status, row.due = "pending", sql.row(self.conn, record.id)["run_at"]
+            wait = (row.due - sql.now(self.conn)) / timedelta(hours=row.retries)
+            assert 0.9 < wait < 1.2, "an hour, then two, and some jitter"
+        return "done"
+
+    @rule(by=st.sampled_from(["maintain", "plain", None]), data=st.data())
+    def lose_leases(self, by: str | None, data: st.DataObject) -> None:
+        lost = [record.id for record in self.draw(data) if self.held(record)]
+        sql.expire(self.conn, lost)
+        for record_id in lost:
+            self.rows[record_id].ended = True
+        orphans = [row for row in self.those("plain" if by == "plain" else "plain tough", "processing") if row.ended]
+        count = sql.maintain(self.conn)["orphaned"] if by == "maintain" else sql.cleanup(self.conn, None, by)
+        assert count == len(orphans)
+        for row in orphans:
+            row.retries, row.crashes, row.live, row.ended = row.retries + 1, row.crashes + 1, False, False
+            row.status, row.kind = "failed" if row.crashes >= BUDGET[row.flow] else "pending", "crashed"
+
+    @rule(how=st.sampled_from([RESET, "run_at = clock_timestamp()", "requeue", "reset"]), data=st.data())
+    def intervene(self, how: str, data: st.DataObject) -> None:
+        record_id = data.draw(st.sampled_from(list(self.rows)))
+        row = self.rows[record_id]
+        if how == "requeue":
+            assert value(self.conn, "select conveyor.requeue_records(%s)", [record_id]) == (row.status == "failed")
+            if row.status == "failed":
+                row.status, row.retries, row.crashes = "pending", 0, 0
+        elif how == "reset":
+            again = [row for row in self.those(row.flow, "failed") if row.kind == "error" and row.retries < 2]
+            assert value(self.conn, "select conveyor.reset_failed_records(%s, 2)", row.flow) == len(again)
+            for row in again:
+                row.status = "pending"
+        else:
+            self.conn.execute(f"update conveyor.processing_queue set {how} where id = %s", [record_id])
+            row.status = "pending" if how == RESET else row.status
+            row.due = sql.row(self.conn, record_id)["run_at"] or row.due
+
+    @invariant()
+    def the_table_and_next_due_at_agree(self) -> None:
+        query = """select id, status, retry_count, crash_count, lease_expires_at is not null, failure_kind
+            from conveyor.processing_queue order by id"""
+        for found, (record_id, r) in zip(self.conn.execute(query), self.rows.items(), strict=True):
+            expected = (record_id, r.status, r.retries, r.crashes, r.live)
+            assert found[: 6 if r.status == "failed" else 5] == expected + (r.kind,) * (r.status == "failed")
+        for flow in BUDGET:
+            due = min((row.due for row in self.those(flow, "pending")), default=None)
+            said, now = sql.next_due_at(self.conn, flow), sql.now(self.conn)
+            assert said <= now if due and due <= now else said == due
+
+    def teardown(self) -> None:
+        assert sql.problems(self.conn) == []
+
+
+def test_any_history_agrees_with_a_plain_model(conn: psycopg.Connection) -> None:
+    sql.configure(conn, "tough", retry_delay="1 hour", retry_backoff=2, max_retries=2, crash_budget=2)
+    machine = type("Machine", (Model,), {"conn": conn})
+    budget = {"max_examples": 50, "stateful_step_count": 50, "deadline": None, "derandomize": True, "database": None}
+    run_state_machine_as_test(machine, settings=settings(**budget, suppress_health_check=list(HealthCheck)))

@@ -1,0 +1,249 @@
+"""DatabaseManager: configured by name, connects late, comes back, and never shows a password."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from pgconveyor.database import DatabaseManager
+from pgconveyor.distributed import DistributedProcessor
+from pgconveyor.embedded import EmbeddedServer
+from pgconveyor.errors import SchemaMissing
+
+PASSWORD = "hunter2-and-more"
+HEALTH_KEYS = {"database_name", "status", "connection", "query_test", "response_time_ms", "timestamp"}
+SESSIONS = "from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()"
+URL = "PRODUCTION_GLOBAL_RPA_DB_CONNECTION_STRING"
+# What was set, and what the error shows of it.
+MISTYPED = {
+    "environment": ({"PRODUCTON_GLOBAL_RPA_DB_TYPE": "postgresql", URL: "?"}, "PRODUCTON_GLOBAL_RPA_DB_TYPE"),
+    "name": ({"PRODUCTION_GLOBAL_RPADB_TYPE": "postgresql", URL: "?"}, "PRODUCTION_GLOBAL_RPADB_TYPE"),
+    "key": ({"PRODUCTION_GLOBAL_RPA_DB_TYPE": "postgresql", URL.replace("NN", "N"): "?"}, "CONNECTION_STRING"),
+    "left at embedded": ({"PRODUCTION_GLOBAL_RPA_DB_TYPE": "embedded", URL: "postgresql://u:p@h/db"}, "embedded"),
+    "behind it embedded": ({"GLOBAL_RPA_DB_TYPE": "embedded", URL: "postgresql://u:p@h/db"}, "embedded"),
+}
+BAD_URLS = {
+    "port": f"postgresql://u:{PASSWORD}@localhost:port/db",
+    "bracket": f"postgresql://u:{PASSWORD}@[::1/db",
+    "escape": f"postgresql://u:{PASSWORD}%zz@localhost/db",
+    "option": f"postgresql://u:{PASSWORD}@localhost/db?no_such_option=1",
+    "scheme": f"mysql://u:{PASSWORD}@localhost/db",
+    "quote": f"host=localhost password='{PASSWORD}",
+    "text": f"just {PASSWORD}",
+    "empty": "",
+}
+UNREACHABLE = {
+    "password": {"password": PASSWORD},
+    "host": {"host": "no-such-host.invalid", "hostaddr": None, "password": PASSWORD},
+    "port": {"host": "127.0.0.1", "hostaddr": None, "port": "1", "password": PASSWORD},
+    "database": {"dbname": "no_such_database"},
+}
+Manager = DatabaseManager
+Fn = Callable[..., Any]
+
+
+@pytest.fixture
+def manager() -> Iterator[DatabaseManager]:
+    """A manager of whatever the test configures."""
+    with DatabaseManager("rpa_db") as manager:
+        yield manager
+
+
+@pytest.fixture
+def assert_unavailable(manager: Manager, shown: Fn, caplog: pytest.LogCaptureFixture) -> Fn:
+    """A query raises, health tells, and nothing shows the password."""
+    caplog.set_level(logging.DEBUG)
+
+    def assert_unavailable(kinds: Any, match: str, password: str) -> None:
+        with pytest.raises(kinds, match=match) as caught:
+            manager.execute_query("select 1")
+        health = manager.health_check()
+        assert (health["status"], health["connection"]) == ("unhealthy", False)
+        assert health.keys() == HEALTH_KEYS | {"error"}
+        assert password not in shown(caught.value) + caplog.text + json.dumps(health) + repr(manager)
+
+    return assert_unavailable
+
+
+class TestConfiguration:
+    def test_it_connects_when_first_used(self, rpa_db: Manager, conn: psycopg.Connection) -> None:
+        assert rpa_db.get_pool_status()["pool_size"] == 0
+        assert conn.execute(f"select count(*) {SESSIONS}").fetchone() == (0,)
+        rpa_db.execute_query("create table committed as select 1 as n")
+        assert conn.execute("select n from committed").fetchone() == (1,)
+        assert conn.execute(f"select count(*) > 0 {SESSIONS}").fetchone() == (True,)
+
+    @pytest.mark.parametrize("name", ["", "  ", None, 5])
+    def test_a_name_that_is_none_is_refused(self, name: Any) -> None:
+        with pytest.raises(ValueError, match="database_name"):
+            DatabaseManager(name)
+
+    def test_unconfigured_it_says_how_to_configure_and_how_to_try_it_out(self, manager: Manager) -> None:
+        with pytest.raises(ValueError, match="rpa_db") as caught:
+            manager.execute_query("select 1")
+        for part in ("DEVELOPMENT_GLOBAL_RPA_DB_TYPE", "DEVELOPMENT_GLOBAL_RPA_DB_CONNECTION_STRING", "embedded"):
+            assert part in str(caught.value)
+
+    @pytest.mark.parametrize("mistyped", MISTYPED)
+    def test_a_mistyped_production_variable_is_an_error_with_a_hint(
+        self, assert_unavailable: Fn, monkeypatch: pytest.MonkeyPatch, mistyped: str
+    ) -> None:
+        monkeypatch.setattr("pgconveyor.embedded.EmbeddedServer.start", lambda _: pytest.fail("a server was started"))
+        monkeypatch.setenv("PREFECT_ENVIRONMENT", "production")
+        settings, named = MISTYPED[mistyped]
+        for name, value in settings.items():
+            monkeypatch.setenv(name, value)
+        assert_unavailable(ValueError, f"PRODUCTION_GLOBAL_RPA_DB_.*{named}", "u:p@")
+
+    @pytest.mark.parametrize("setting", ["TYPE=oracle", "POOL_SIZE=many", "POOL_SIZE=0", "POOL_TIMEOUT=soon"])
+    def test_a_setting_that_cannot_be_is_named(self, manager: Manager, dsn: str, configure: Fn, setting: str) -> None:
+        name, value = setting.split("=")
+        configure("rpa_db", dsn, **{name: value})
+        with pytest.raises(ValueError, match=f"DEVELOPMENT_GLOBAL_RPA_DB_{name}.*{value}"):
+            manager.execute_query("select 1")
+
+    @pytest.mark.parametrize("url", BAD_URLS.values(), ids=BAD_URLS)
+    def test_a_bad_url_is_an_error_without_the_password(self, configure: Fn, assert_unavailable: Fn, url: str) -> None:
+        configure("rpa_db", url)
+        assert_unavailable((ValueError, ConnectionError), "(?i)rpa_db", PASSWORD)
+
+    @pytest.mark.parametrize("wrong", UNREACHABLE.values(), ids=UNREACHABLE)
+    def test_what_cannot_be_reached_is_a_connection_error_without_the_password(
+        self, dsn: str, configure: Fn, assert_unavailable: Fn, wrong: dict[str, Any]
+    ) -> None:
+        configure("rpa_db", make_conninfo(dsn, **wrong), POOL_TIMEOUT=1)
+        assert_unavailable(ConnectionError, "rpa_db", wrong.get("password") or conninfo_to_dict(dsn)["password"])
+
+
+class TestQueries:
+    def test_rows_are_dicts_and_a_statement_without_rows_gives_none(self, rpa_db: Manager) -> None:
+        assert rpa_db.execute_query("create table t (n integer, word text)") == []
+        assert rpa_db.execute_query("insert into t values (1, 'a'), (2, 'b')") == []
+        assert rpa_db.execute_query("select * from t order by n") == [{"n": 1, "word": "a"}, {"n": 2, "word": "b"}]
+        assert rpa_db.execute_query("select * from t where n > 5") == []
+
+    @pytest.mark.parametrize(
+        ("query", "params", "value"),
+        [
+            ("select %s::int + %s as v", [1, 2], 3),
+            ("select %s::text as v", ("100%",), "100%"),
+            ("select %(a)s::int * %(b)s as v", {"a": 6, "b": 7}, 42),
+            ("select 7 %% %s as v", [4], 3),
+            ("select 'a%s' like 'a%' and 5 % 3 = 2 as v", None, True),
+        ],
+    )
+    def test_params_by_position_or_name_and_percent_without_params(
+        self, rpa_db: Manager, query: str, params: Any, value: object
+    ) -> None:
+        assert rpa_db.execute_query(query, params) == [{"v": value}]
+        assert rpa_db.execute_transaction([(query, params)]) == [{"v": value}]
+
+    def test_a_transaction_gives_the_rows_of_its_statements(self, rpa_db: Manager) -> None:
+        statements = [
+            ("create table t (n integer)", None),
+            ("insert into t values (%s), (%s) returning n", [1, 2]),
+            ("delete from t where n = %(n)s", {"n": 1}),
+            ("select count(*) as left from t", None),
+        ]
+        assert rpa_db.execute_transaction(statements) == [{"n": 1}, {"n": 2}, {"left": 1}]
+        assert rpa_db.execute_transaction([]) == []
+
+    def test_a_transaction_and_a_connection_are_all_or_nothing(self, rpa_db: Manager) -> None:
+        with pytest.raises(psycopg.errors.DivisionByZero):
+            rpa_db.execute_transaction([("create table a (n integer)", None), ("select 1 / 0", None)])
+        with pytest.raises(LookupError), rpa_db.connection() as conn:  # noqa: PT012
+            conn.execute("create table b (n integer)")
+            raise LookupError
+        with rpa_db.connection() as conn:
+            conn.execute("create table c (n integer)")
+        left = "select string_agg(relname, '') as left from pg_class where relname in ('a', 'b', 'c')"
+        assert rpa_db.execute_query(left) == [{"left": "c"}]
+
+    @pytest.mark.parametrize("table", ["no_such_table", "conveyor_belts"])
+    def test_what_the_server_refuses_is_psycopgs_error_and_harms_nothing(self, rpa_db: Manager, table: str) -> None:
+        with pytest.raises(psycopg.errors.UndefinedTable):
+            rpa_db.execute_query(f"select * from {table}")
+        assert rpa_db.execute_query("select 1 as n") == [{"n": 1}]
+
+    @pytest.mark.parametrize("drop", ["schema conveyor cascade", "function conveyor.get_queue_status"])
+    def test_a_database_without_the_queue_says_install(self, processor: DistributedProcessor, drop: str) -> None:
+        processor.rpa_db.execute_query(f"drop {drop}")
+        with pytest.raises(SchemaMissing, match="pgconveyor install"):
+            processor.get_queue_status()
+        assert processor.health_check()["status"] == "unhealthy"
+
+
+class TestPool:
+    def test_health_has_the_contracts_keys(self, rpa_db: Manager) -> None:
+        health = rpa_db.health_check()
+        assert health.keys() == HEALTH_KEYS
+        assert (health["database_name"], health["status"], health["connection"]) == ("rpa_db", "healthy", True)
+        assert isinstance(health["response_time_ms"], float)
+
+    def test_pool_status_counts_connections(self, dsn: str, configure: Fn, wait_until: Fn) -> None:
+        configure("rpa_db", dsn, POOL_SIZE=4)
+        with DatabaseManager("rpa_db") as manager:
+            with manager.connection():  # the pool may be at work in the background
+                wait_until(lambda: manager.get_pool_status()["checked_out"] == 1, 5)
+                status = manager.get_pool_status()
+            wait_until(lambda: manager.get_pool_status()["checked_out"] == 0, 5)
+        assert (status["max_connections"], status["utilization_percent"], status["waiting"]) == (4, 25.0, 0)
+
+    def test_a_pool_that_stays_busy_is_a_connection_error(self, dsn: str, configure: Fn) -> None:
+        configure("rpa_db", dsn, POOL_SIZE=1, POOL_TIMEOUT=0.2)
+        with DatabaseManager("rpa_db") as manager:
+            with manager.connection(), pytest.raises(ConnectionError):
+                manager.execute_query("select 1")
+            assert manager.execute_query("select 1 as n") == [{"n": 1}]
+
+    def test_threads_share_a_manager(self, dsn: str, configure: Fn) -> None:
+        configure("rpa_db", dsn, POOL_SIZE=3)
+        with DatabaseManager("rpa_db") as manager, ThreadPoolExecutor(12) as threads:
+            manager.execute_query("create table t (n integer)")
+            list(threads.map(lambda n: manager.execute_query("insert into t values (%s)", [n]), range(200)))
+            assert manager.execute_query("select count(*), sum(n) from t") == [{"count": 200, "sum": 19900}]
+            assert manager.get_pool_status()["pool_size"] <= 3
+
+    def test_a_closed_manager_opens_again(self, rpa_db: Manager) -> None:
+        for _ in range(2):
+            assert rpa_db.execute_query("select 1 as n") == [{"n": 1}]
+            rpa_db.close()
+        assert rpa_db.get_pool_status()["pool_size"] == 0
+
+    def test_lost_connections_are_replaced(self, rpa_db: Manager, conn: psycopg.Connection, wait_until: Fn) -> None:
+        with pytest.raises(ConnectionError), rpa_db.connection() as lost:  # noqa: PT012
+            conn.execute(f"select pg_terminate_backend(pid, 5000) {SESSIONS}")
+            lost.execute("select 1")
+        wait_until(lambda: rpa_db.health_check()["status"] == "healthy", 10)
+        assert rpa_db.execute_query("select 1 as n") == [{"n": 1}]
+
+
+class TestEmbedded:
+    def test_a_restarted_server_is_found_again(
+        self, embedded: EmbeddedServer, configure: Fn, manager: Manager, assert_unavailable: Fn, wait_until: Fn
+    ) -> None:
+        dsn = embedded.dsn()
+        configure("rpa_db", dsn, POOL_TIMEOUT=1)
+        assert manager.health_check()["status"] == "healthy"
+        embedded.stop()
+        assert_unavailable(ConnectionError, "rpa_db", conninfo_to_dict(dsn)["password"])
+        embedded.start()
+        wait_until(lambda: manager.health_check()["status"] == "healthy")
+        assert manager.execute_query("select 1 as n") == [{"n": 1}]
+
+    def test_the_type_embedded_makes_a_server(self, directory: Path, configure: Fn, manager: Manager) -> None:
+        configure("rpa_db", str(directory), TYPE="embedded")
+        for rows in ([], [{"n": 1}]):
+            manager.execute_query("create table if not exists kept (n integer)")
+            assert manager.execute_query("select n from kept") == rows
+            manager.execute_query("insert into kept values (1)")
+            manager.close()
+            assert EmbeddedServer(directory).stop()
