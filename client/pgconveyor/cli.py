@@ -62,7 +62,7 @@ def install(database: str, search_path: bool) -> None:
     from pgconveyor.install import install as install_into
     from pgconveyor.install import set_search_path
 
-    with DatabaseManager(database, pool_size=1).connection() as conn:
+    with DatabaseManager(database, pool_size=1) as manager, manager.connection() as conn:
         conn.add_notice_handler(lambda notice: click.echo(f"{notice.severity}: {notice.message_primary}", err=True))
         applied = install_into(conn)
         if search_path:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import difflib
 import re
 import time
-from collections.abc import Iterator, Mapping, Sequence
+import weakref
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -57,6 +58,7 @@ class DatabaseManager:
         self._application_name = application_name or "pgconveyor"
         self._lock = Lock()
         self._pool: ConnectionPool | None = None
+        self._close_pool: Callable[[], object] = lambda: None
 
     def __repr__(self) -> str:
         return f"DatabaseManager({self.database_name!r})"
@@ -140,9 +142,8 @@ class DatabaseManager:
     def close(self) -> None:
         """Close the connections; the next use opens new ones."""
         with self._lock:
-            pool, self._pool = self._pool, None
-        if pool is not None:
-            pool.close()
+            self._pool = None
+            self._close_pool()
 
     def conninfo(self) -> str:
         """The connection string, as libpq takes it, password included. Starts the server when it is embedded."""
@@ -177,6 +178,8 @@ class DatabaseManager:
                     open=True,
                     name=self.database_name,
                 )
+                # Also when nobody closes the manager: its threads would be waited for at the end of the process.
+                self._close_pool = weakref.finalize(self, self._pool.close)
             return self._pool
 
     def _unavailable(self, exc: psycopg.Error) -> DatabaseUnavailable:

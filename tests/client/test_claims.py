@@ -136,8 +136,7 @@ class Model(RuleBasedStateMachine):
         return [row for row in self.rows.values() if row.flow in flows and row.status == status]
 
     def draw(self, data: st.DataObject) -> list[Record]:
-        lately = st.sampled_from(self.given[-9:])
-        return data.draw(st.lists(lately, min_size=1, max_size=5, unique_by=lambda record: record.id))
+        return data.draw(st.lists(st.sampled_from(self.given[-9:]), min_size=1, max_size=5, unique_by=lambda r: r.id))
 
     def held(self, record: Record) -> Row | None:
         row = self.rows.get(record.id)
@@ -145,8 +144,10 @@ class Model(RuleBasedStateMachine):
 
     @initialize()
     def fill(self) -> None:
-        for flow in [*BUDGET] * 4:
-            self.add(flow, len(self.rows) % 3, -1, None)
+        for flow in BUDGET:
+            for priority in (0, 0, 1, 0, -1):
+                self.add(flow, priority, -1, None)
+            self.claim(flow, 4)
 
     @rule(flow=FLOWS, priority=st.integers(-1, 1), hours=st.sampled_from([0, -1, -2, 24]), key=st.none() | st.just("a"))
     def add(self, flow: str, priority: int, hours: int, key: str | None) -> None:
@@ -208,15 +209,16 @@ class Model(RuleBasedStateMachine):
 
     @rule(how=st.sampled_from([RESET, "run_at = clock_timestamp()", "requeue", "reset"]), data=st.data())
     def intervene(self, how: str, data: st.DataObject) -> None:
-        record_id = data.draw(st.sampled_from(list(self.rows)))
+        failed = [i for i, row in self.rows.items() if row.status == "failed" and how.startswith("re")]
+        record_id = data.draw(st.sampled_from(failed or list(self.rows)))
         row = self.rows[record_id]
         if how == "requeue":
             assert value(self.conn, "select conveyor.requeue_records(%s)", [record_id]) == (row.status == "failed")
             if row.status == "failed":
                 row.status, row.retries, row.crashes = "pending", 0, 0
         elif how == "reset":
-            again = [row for row in self.those(row.flow, "failed") if row.kind == "error" and row.retries < 2]
-            assert value(self.conn, "select conveyor.reset_failed_records(%s, 2)", row.flow) == len(again)
+            again = [row for row in self.those(row.flow, "failed") if row.kind == "error" and row.retries < 4]
+            assert value(self.conn, "select conveyor.reset_failed_records(%s, 4)", row.flow) == len(again)
             for row in again:
                 row.status = "pending"
         else:
@@ -243,5 +245,5 @@ class Model(RuleBasedStateMachine):
 def test_any_history_agrees_with_a_plain_model(conn: psycopg.Connection) -> None:
     sql.configure(conn, "tough", retry_delay="1 hour", retry_backoff=2, max_retries=2, crash_budget=2)
     machine = type("Machine", (Model,), {"conn": conn})
-    budget = {"max_examples": 50, "stateful_step_count": 50, "deadline": None, "derandomize": True, "database": None}
+    budget = {"max_examples": 100, "stateful_step_count": 25, "deadline": None, "derandomize": True, "database": None}
     run_state_machine_as_test(machine, settings=settings(**budget, suppress_health_check=list(HealthCheck)))
