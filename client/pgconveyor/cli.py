@@ -45,7 +45,7 @@ database_option = click.option(
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--env-file", type=click.Path(exists=True, dir_okay=False), help="Read settings from this .env file too.")
-@click.version_option(package_name="pgconveyor")
+@click.version_option(package_name="pgconveyor", prog_name="pgconveyor")
 def cli(env_file: str | None) -> None:
     """A processing queue that lives in PostgreSQL."""
     if env_file is not None:
@@ -198,7 +198,7 @@ def status(directory: str | None) -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command; a known error is one line and exit code 1, not a traceback."""
     try:
-        cli(list(arguments) if arguments is not None else None)
+        cli(list(arguments) if arguments is not None else None, prog_name="pgconveyor")
     except (ValueError, OSError, RuntimeError, psycopg.Error) as exc:
         click.echo(f"error: {exc}", err=True)
         raise SystemExit(1) from None

@@ -72,13 +72,15 @@ class ConfigManager:
 def sources_of_settings() -> list[Mapping[str, str]]:
     """Where settings come from, the stronger first."""
     path = os.environ.get(ENV_FILE)
-    return [os.environ, _read_env_file(path)] if path else [os.environ]
+    if not path:
+        return [os.environ]
+    if not Path(path).is_file():
+        raise ValueError(f"{ENV_FILE} is {path!r}: there is no such file")
+    return [os.environ, _read_env_file(path, Path(path).stat().st_mtime_ns)]
 
 
 @lru_cache(maxsize=8)
-def _read_env_file(path: str) -> dict[str, str]:
-    if not Path(path).is_file():
-        raise ValueError(f"{ENV_FILE} is {path!r}: there is no such file")
+def _read_env_file(path: str, _changed_at: int) -> dict[str, str]:
     with suppress(UnicodeDecodeError):
         # No interpolation: a password may hold a dollar sign.
         return {key: value for key, value in dotenv_values(path, interpolate=False).items() if value is not None}

@@ -30,8 +30,6 @@ CONNECT_TIMEOUT = 10  # seconds
 IDLE_CHECK = 5.0  # seconds in the pool after which a connection is tried before it is handed out
 SLOW = 5000  # milliseconds after which a healthy database is called degraded
 
-# What the server says when it ends a connection that was good.
-_LOST = ("08", "57P01", "57P02", "57P03", "57P05")
 _MISSING = (
     psycopg.errors.UndefinedFunction,
     psycopg.errors.InvalidSchemaName,
@@ -74,8 +72,28 @@ class DatabaseManager:
     @contextmanager
     def connection(self) -> Iterator[psycopg.Connection]:
         """A connection of the pool for one transaction: committed at the end, rolled back on an exception."""
-        with self._translated(), self._open().connection() as conn:
-            yield conn
+        conn: psycopg.Connection | None = None
+        pool = self._open()
+        try:
+            with pool.connection() as conn:
+                yield conn
+        except PoolTimeout:
+            if conn is not None:
+                raise
+            raise self._unavailable(
+                f"no connection was free or could be made within {pool.timeout:.0f} s"
+                f" ({self.database_name.upper()}_POOL_SIZE, …_POOL_TIMEOUT)"
+            ) from None
+        except psycopg.OperationalError as exc:
+            # Of another database's error, or a deadlock in ours, this connection lives on.
+            if conn is not None and not conn.closed:
+                raise
+            raise self._unavailable(_first_line(exc)) from None
+        except _MISSING as exc:
+            if not re.search(r'\bconveyor\.|"conveyor"', str(exc.diag.message_primary)):
+                raise
+            message = f"{self.database_name}: {exc.diag.message_primary}; run `pgconveyor install`"
+            raise SchemaMissing(message) from exc
 
     def execute_query(self, query: str, params: Params = None) -> list[dict[str, Any]]:
         """Run one statement and commit. Returns its rows; an empty list for a statement that has none."""
@@ -122,8 +140,8 @@ class DatabaseManager:
         """
         How the pool is used; opens no connection.
 
-        Keys: database_name, pool_size (open connections), checked_in, checked_out, waiting (threads),
-        max_connections, utilization_percent, timestamp.
+        Keys: database_name, pool_size (connections), checked_in, checked_out (used, or being opened), waiting
+        (threads), max_connections, utilization_percent, timestamp.
         """
         stats = self._pool.get_stats() if self._pool is not None else {}
         size, free = stats.get("pool_size", 0), stats.get("pool_available", 0)
@@ -166,7 +184,7 @@ class DatabaseManager:
                 try:
                     psycopg.connect(conninfo).close()
                 except psycopg.OperationalError as exc:
-                    raise self._unavailable(exc) from None
+                    raise self._unavailable(_first_line(exc)) from None
                 timeout = ConfigManager().get_variable(f"{self.database_name}_pool_timeout", 30.0)
                 self._pool = ConnectionPool(
                     conninfo,
@@ -182,29 +200,9 @@ class DatabaseManager:
                 self._close_pool = weakref.finalize(self, self._pool.close)
             return self._pool
 
-    def _unavailable(self, exc: psycopg.Error) -> DatabaseUnavailable:
-        """Without the chain, which may quote the connection string."""
-        return DatabaseUnavailable(f"{self.database_name}: {_first_line(exc)}")
-
-    @contextmanager
-    def _translated(self) -> Iterator[None]:
-        try:
-            yield
-        except PoolTimeout:
-            raise DatabaseUnavailable(
-                f"{self.database_name}: no connection was free or could be made in time"
-                f" ({self.database_name.upper()}_POOL_SIZE and …_POOL_TIMEOUT set the limits)"
-            ) from None
-        except psycopg.OperationalError as exc:
-            if exc.sqlstate is None or exc.sqlstate.startswith(_LOST):
-                raise self._unavailable(exc) from None
-            raise
-        except _MISSING as exc:
-            if re.search(r'\bconveyor\.|"conveyor"', str(exc.diag.message_primary)):
-                raise SchemaMissing(
-                    f"{self.database_name}: {exc.diag.message_primary}; run `pgconveyor install`"
-                ) from exc
-            raise
+    def _unavailable(self, reason: str) -> DatabaseUnavailable:
+        """To be raised without the chain, which may quote the connection string."""
+        return DatabaseUnavailable(f"{self.database_name}: {reason}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from typing import Any
 from psycopg.rows import dict_row
 
 from pgconveyor.database import DatabaseManager
-from pgconveyor.documents import encode, encode_object, storable
+from pgconveyor.documents import Document, encode, encode_object, storable
 from pgconveyor.tokens import TokenBook
 
 __all__ = ["DistributedProcessor", "Record"]
@@ -189,13 +189,15 @@ class DistributedProcessor:
         )
         self._tokens.answered(record_id, token)
 
-    def mark_records_completed(self, answers: Sequence[tuple[Mapping[str, Any], Any]]) -> list[str]:
+    def mark_records_completed(
+        self, answers: Sequence[tuple[Mapping[str, Any], dict[str, Any] | Document]]
+    ) -> list[str]:
         """
         Complete many claimed records in one call: pairs of the record (its `id` and `claim_token`) and its result.
 
         Returns `done`, `repeated` or `lost` for each, in order; a lost one does not hold up the others.
         """
-        texts = [encode(result, f"answers[{i}]") for i, (_, result) in enumerate(answers)]
+        texts = [encode_object(result, f"answers[{i}]") for i, (_, result) in enumerate(answers)]
         return self._answer(COMPLETE_MANY, [record for record, _ in answers], texts)
 
     def mark_records_failed(self, failures: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]]) -> list[str]:

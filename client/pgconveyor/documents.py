@@ -41,6 +41,6 @@ def storable(text: str) -> str:
 
 def encode_object(value: Any, what: str) -> Document:
     """Like `encode`, for a dict."""
-    if not isinstance(value, dict):
+    if not isinstance(value, dict | Document):
         raise ValueError(f"{what} is {type(value).__name__}: give a dict")
     return encode(value, what)

@@ -14,6 +14,25 @@ _HERE = Path(__file__).parent
 # A wheel carries db/ inside the package; an editable install reads the checkout's.
 DB = _HERE / "db" if (_HERE / "db").is_dir() else _HERE.parents[1] / "db"
 
+# What new sessions of this database get, whatever this session was told to use.
+SEARCH_PATH = """
+    select
+        current_database(),
+        coalesce(
+            (
+                select substr(c.setting, length('search_path=') + 1)
+                from pg_db_role_setting as s
+                cross join unnest(s.setconfig) as c (setting)
+                where s.setdatabase = d.oid
+                    and s.setrole = 0
+                    and starts_with(c.setting, 'search_path=')
+            ),
+            '"$user", public'
+        )
+    from pg_database as d
+    where d.datname = current_database()
+"""
+
 _MIGRATION = re.compile(r"^\\set migration (\w+)$")
 _INCLUDE = re.compile(r"^\\ir (\S+\.sql)$")
 
@@ -45,12 +64,12 @@ def set_search_path(conn: psycopg.Connection, schema: str = "conveyor") -> None:
     For a database that is dedicated to the queue: `select … from processing_queue` then works in psql,
     and nobody's `create table` lands in the schema. Needs the owner of the database.
     """
-    row = conn.execute("select current_database(), reset_val from pg_settings where name = 'search_path'").fetchone()
-    assert row is not None  # noqa: S101
-    database, path = row
-    if schema not in [part.strip(' "') for part in path.split(",")]:
-        alter = sql.SQL("alter database {} set search_path = {}, {}")
-        conn.execute(alter.format(sql.Identifier(database), sql.SQL(path), sql.Identifier(schema)))
+    row = conn.execute(SEARCH_PATH).fetchone()
+    database, path = row if row is not None else ("", "")
+    parts = [part for part in (part.strip() for part in path.split(",")) if part.strip('"')]
+    if schema not in [part.strip('"') for part in parts]:
+        wanted = sql.SQL(", ".join([*parts, schema]))
+        conn.execute(sql.SQL("alter database {} set search_path = {}").format(sql.Identifier(database), wanted))
 
 
 def _apply(conn: psycopg.Connection, db: Path, migration: str) -> list[str]:
