@@ -12,6 +12,8 @@ begin;
 -- versioned: each runs once, in this order, and is never edited afterwards
 \set migration 0001_processing_queue
 \ir apply_migration.sql
+\set migration 0002_exact_counts
+\ir apply_migration.sql
 
 -- repeatable: everything below runs each time
 \ir errors.sql
@@ -45,6 +47,14 @@ begin;
 \ir functions/configure_flow.sql
 \ir functions/maintain.sql
 \ir functions/check_integrity.sql
+
+-- count: triggers on the queue, and what folds their deltas
+\ir functions/_count_inserted.sql
+\ir functions/_count_updated.sql
+\ir functions/_count_deleted.sql
+\ir functions/_count_truncated.sql
+\ir functions/_fold_counts.sql
+\ir functions/_count_differences.sql
 
 -- internal: called by the functions above alone
 \ir functions/_flow_settings.sql

@@ -43,6 +43,27 @@ begin
     where i.indrelid = 'conveyor.processing_queue'::regclass
         and not i.indisvalid;
 
+    return query
+    with difference as materialized (
+        select d.*
+        from conveyor._count_differences() as d
+    ),
+    mended as (
+        insert into conveyor.count_delta (flow_name, pending, processing, completed, failed, counted_at)
+        select d.flow_name, d.pending, d.processing, d.completed, d.failed, clock_timestamp()
+        from difference as d
+        where p_repair
+    )
+    select
+        'counts are off',
+        null::bigint,
+        format(
+            'flow %s has %s pending, %s processing, %s completed, %s failed more than counted',
+            d.flow_name, d.pending, d.processing, d.completed, d.failed
+        ),
+        p_repair
+    from difference as d;
+
     if p_repair then
         update conveyor.processing_queue as q
         set lease_expires_at = null

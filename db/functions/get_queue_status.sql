@@ -13,15 +13,16 @@ begin
     return (
         with counted as (
             select
-                q.flow_name,
-                count(*) filter (where q.status = 'pending') as pending,
-                count(*) filter (where q.status = 'processing') as processing,
-                count(*) filter (where q.status = 'completed') as completed,
-                count(*) filter (where q.status = 'failed') as failed
-            from conveyor.processing_queue as q
+                d.flow_name,
+                sum(d.pending) as pending,
+                sum(d.processing) as processing,
+                sum(d.completed) as completed,
+                sum(d.failed) as failed
+            from conveyor.count_delta as d
             where p_flow_name is null
-                or q.flow_name = p_flow_name
-            group by q.flow_name
+                or d.flow_name = p_flow_name
+            group by d.flow_name
+            having (sum(d.pending), sum(d.processing), sum(d.completed), sum(d.failed)) <> (0, 0, 0, 0)
         ),
         listed as (  -- a flow that was asked for is there even when it is empty
             select c.*

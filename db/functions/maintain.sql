@@ -14,7 +14,8 @@ begin
 
     return jsonb_build_object(
         'worked', true,
-        'orphaned', conveyor._return_orphans(conveyor._lock_orphans(null, null, 1000))
+        'orphaned', conveyor._return_orphans(conveyor._lock_orphans(null, null, 1000)),
+        'folded', conveyor._fold_counts()
     );
 end;
 $$;
