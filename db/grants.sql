@@ -33,18 +33,26 @@ begin
         conveyor.mark_records_failed,
         conveyor.cleanup_orphaned_records,
         conveyor.maintain,
-        conveyor.health_check
+        conveyor.health_check,
+        conveyor.get_record
         to conveyor_worker, conveyor_operator;
 
     grant execute on function
         conveyor.get_queue_status,
-        conveyor.health_check
-        to conveyor_viewer;
+        conveyor.health_check,
+        conveyor.get_record,
+        conveyor.list_records,
+        conveyor.why_not_claimed
+        to conveyor_viewer, conveyor_operator;
 
     grant execute on function
         conveyor.reset_failed_records,
         conveyor.requeue_records,
+        conveyor.cancel_records,
         conveyor.configure_flow,
+        conveyor.pause_flow,
+        conveyor.resume_flow,
+        conveyor.purge_records,
         conveyor.check_integrity
         to conveyor_operator;
 end;

@@ -14,6 +14,8 @@ begin;
 \ir apply_migration.sql
 \set migration 0002_exact_counts
 \ir apply_migration.sql
+\set migration 0003_operators
+\ir apply_migration.sql
 
 -- repeatable: everything below runs each time
 \ir errors.sql
@@ -38,14 +40,21 @@ begin;
 \ir functions/cleanup_orphaned_records.sql
 \ir functions/reset_failed_records.sql
 \ir functions/requeue_records.sql
+\ir functions/cancel_records.sql
 
 -- observe
 \ir functions/get_queue_status.sql
 \ir functions/health_check.sql
+\ir functions/list_records.sql
+\ir functions/get_record.sql
+\ir functions/why_not_claimed.sql
 
 -- govern and keep
 \ir functions/configure_flow.sql
+\ir functions/pause_flow.sql
+\ir functions/resume_flow.sql
 \ir functions/maintain.sql
+\ir functions/purge_records.sql
 \ir functions/check_integrity.sql
 
 -- count: triggers on the queue, and what folds their deltas
@@ -67,6 +76,7 @@ begin;
 \ir functions/_lock_orphans.sql
 \ir functions/_return_orphans.sql
 \ir functions/_return_failed.sql
+\ir functions/_place_in_line.sql
 \ir functions/_check_flow_name.sql
 \ir functions/_check_payloads.sql
 \ir functions/_check_dedup_keys.sql

@@ -21,7 +21,7 @@ begin
         s.value,
         coalesce(
             k.remedy,
-            'one of the keys lease, max_retries, retry_delay, retry_backoff, crash_budget, keep_input'
+            'one of the keys lease, max_retries, retry_delay, retry_backoff, crash_budget, keep_input, retention'
         )
     into v_key, v_value, v_remedy
     from jsonb_each(p_settings) as s
@@ -32,7 +32,8 @@ begin
             ('retry_delay', 'interval', 0, 3e9, true, 'an interval, as text or in seconds, or null for no retry'),
             ('retry_backoff', 'number', 1, 100, false, 'a number from 1 to 100'),
             ('crash_budget', 'integer', 1, 2147483647, true, 'a whole number from 1 up, or null for no limit'),
-            ('keep_input', 'boolean', null, null, false, 'true or false')
+            ('keep_input', 'boolean', null, null, false, 'true or false'),
+            ('retention', 'interval', 0, 3e9, true, 'an interval, as text or in seconds, or null to keep records')
     ) as k (key, type, least, most, nullable, remedy)
         on s.key = k.key
     where not coalesce(

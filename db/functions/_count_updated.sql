@@ -24,10 +24,14 @@ begin
             coalesce(sum(c.step * extract(epoch from c.completed_at - c.claimed_at)::float8)
                 filter (where c.status = 'completed'), 0) as run_seconds
         from (
-            select o.flow_name, o.status, -1 as step, coalesce(o.run_at, o.created_at) as due_at, o.claimed_at, o.completed_at
+            select
+                o.flow_name, o.status, -1 as step,
+                coalesce(o.run_at, o.created_at) as due_at, o.claimed_at, o.completed_at
             from old_row as o
             union all
-            select n.flow_name, n.status, 1, coalesce(n.run_at, n.created_at), n.claimed_at, n.completed_at
+            select
+                n.flow_name, n.status, 1,
+                coalesce(n.run_at, n.created_at), n.claimed_at, n.completed_at
             from new_row as n
         ) as c
         group by c.flow_name

@@ -38,7 +38,7 @@ begin
                 and (f.completed > 0 or f.failed > 0)
             group by f.flow_name, date_trunc('minute', f.counted_at)
             order by f.flow_name, date_trunc('minute', f.counted_at)
-            on conflict (flow_name, minute) do update
+            on conflict (minute, flow_name) do update
             set completed    = m.completed + excluded.completed,
                 failed       = m.failed + excluded.failed,
                 wait_seconds = m.wait_seconds + excluded.wait_seconds,

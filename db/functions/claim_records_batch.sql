@@ -30,6 +30,7 @@ as $$
 declare
     c_index     constant oid := 'conveyor.idx_processing_queue_pending'::regclass;
     v_now       constant timestamptz := clock_timestamp();
+    v_flow      constant conveyor.flow := conveyor._flow_settings(p_flow_name);
     v_lease_end timestamptz;
     v_instance  constant text := coalesce(p_instance, conveyor._session_name());
     v_token     constant bigint := (nextval('conveyor.claim_token') << 20) | floor(random() * 1048576)::bigint;
@@ -50,7 +51,10 @@ begin
         perform conveyor._raise_invalid('p_batch_size', p_batch_size::text, 'a number from 1 to 100000');
     end if;
     perform conveyor._check_lease(p_lease);
-    v_lease_end := v_now + coalesce(p_lease, (conveyor._flow_settings(p_flow_name)).lease);
+    if v_flow.paused_at is not null then
+        return;
+    end if;
+    v_lease_end := v_now + coalesce(p_lease, v_flow.lease);
 
     loop
         v_read := pg_stat_get_xact_tuples_returned(c_index);

@@ -33,10 +33,11 @@ begin
         retry_delay   = v_flow.retry_delay,
         retry_backoff = v_flow.retry_backoff,
         crash_budget  = v_flow.crash_budget,
-        keep_input    = v_flow.keep_input
+        keep_input    = v_flow.keep_input,
+        retention     = v_flow.retention
     where f.flow_name = p_flow_name;
 end;
 $$;
 
 comment on function conveyor.configure_flow is
-    'Sets lease, max_retries, retry_delay, retry_backoff, crash_budget, keep_input; an unknown key is an error.';
+    'Sets lease, max_retries, retry_delay, retry_backoff, crash_budget, keep_input, retention of a flow.';

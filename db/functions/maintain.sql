@@ -12,12 +12,21 @@ begin
         return '{"worked": false}';
     end if;
 
+    delete from conveyor.flow_minute as m
+    where m.minute < clock_timestamp() - interval '30 days';
+
     return jsonb_build_object(
         'worked', true,
         'orphaned', conveyor._return_orphans(conveyor._lock_orphans(null, null, 1000)),
-        'folded', conveyor._fold_counts()
+        'folded', conveyor._fold_counts(),
+        'purged', (
+            select coalesce(sum(conveyor.purge_records(f.flow_name, f.retention, 1000)), 0)
+            from conveyor.flow as f
+            where f.retention is not null
+        )
     );
 end;
 $$;
 
-comment on function conveyor.maintain is 'Takes back records whose lease ended; returns what it did.';
+comment on function conveyor.maintain is
+    'Takes back records whose lease ended, folds the counts, purges by retention; returns what it did.';

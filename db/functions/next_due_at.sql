@@ -1,5 +1,6 @@
 -- When a claim in this session may next find a record: the earliest due time over the priority levels, which may
--- have passed already; null when nothing is pending.  Starts at the session's floor, so call it in the session
+-- have passed already; null when nothing is pending, or the
+-- flow is paused.  Starts at the session's floor, so call it in the session
 -- that claims, and answers no later than that session's next look from the start.
 create or replace function conveyor.next_due_at(p_flow_name text)
     returns timestamptz
@@ -17,6 +18,9 @@ declare
     v_due   timestamptz;
 begin
     perform conveyor._check_flow_name(p_flow_name);
+    if (conveyor._flow_settings(p_flow_name)).paused_at is not null then
+        return null;
+    end if;
 
     with recursive level (rank, due_at, id) as (
         (

@@ -32,7 +32,7 @@ create table conveyor.flow_minute (
     failed       bigint      not null,
     wait_seconds float8      not null,
     run_seconds  float8      not null,
-    constraint flow_minute_pkey primary key (flow_name, minute)
+    constraint flow_minute_pkey primary key (minute, flow_name)
 );
 
 comment on table conveyor.flow_minute is

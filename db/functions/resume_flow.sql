@@ -1,0 +1,19 @@
+create or replace function conveyor.resume_flow(p_flow_name text)
+    returns void
+    language plpgsql
+    volatile
+    security definer
+    set search_path = pg_catalog, pg_temp
+as $$
+begin
+    perform conveyor._check_flow_name(p_flow_name);
+
+    update conveyor.flow as f
+    set paused_at = null
+    where f.flow_name = p_flow_name
+        and f.paused_at is not null;
+end;
+$$;
+
+comment on function conveyor.resume_flow is
+    'Lets a paused flow be claimed again; a flow that is not paused stays as it is.';
