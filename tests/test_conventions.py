@@ -16,7 +16,8 @@ DB = ROOT / "db"
 FUNCTION_FILES = sorted((DB / "functions").glob("*.sql"))
 
 PRODUCE = {"add_record", "add_records_to_queue"}
-OBSERVE = {"get_queue_status", "health_check"}
+OBSERVE = {"get_queue_status", "health_check", "get_record"}
+BROWSE = {"list_records", "why_not_claimed"}
 WORK = {
     "claim_records_batch",
     "next_due_at",
@@ -29,13 +30,22 @@ WORK = {
     "cleanup_orphaned_records",
     "maintain",
 }
-GOVERN = {"reset_failed_records", "requeue_records", "configure_flow", "check_integrity"}
+GOVERN = {
+    "reset_failed_records",
+    "requeue_records",
+    "cancel_records",
+    "configure_flow",
+    "pause_flow",
+    "resume_flow",
+    "purge_records",
+    "check_integrity",
+}
 
 ROLES = {
     "conveyor_producer": PRODUCE | {"get_queue_status"},
     "conveyor_worker": PRODUCE | OBSERVE | WORK,
-    "conveyor_viewer": OBSERVE,
-    "conveyor_operator": PRODUCE | OBSERVE | WORK | GOVERN,
+    "conveyor_viewer": OBSERVE | BROWSE,
+    "conveyor_operator": PRODUCE | OBSERVE | BROWSE | WORK | GOVERN,
 }
 
 IN_SCHEMA = "p.pronamespace = 'conveyor'::regnamespace"
@@ -60,7 +70,7 @@ BREACHES = {
     """,
     "a verb without, or a helper with, its owner's rights": """
         select p.proname from pg_proc as p
-        where {in_schema} and p.prosecdef = starts_with(p.proname, '_')
+        where {in_schema} and p.prosecdef = starts_with(p.proname, '_') and p.prorettype <> 'trigger'::regtype
     """,
     "a function that is open to the public": """
         select p.proname from pg_proc as p
