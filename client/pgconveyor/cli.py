@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 import signal
 import sys
 from collections.abc import Sequence
@@ -16,31 +15,10 @@ import psycopg
 
 from pgconveyor.config import ENV_FILE
 from pgconveyor.database import DatabaseManager
+from pgconveyor.operate import COMMANDS
+from pgconveyor.options import SECONDS, database_option
 
 __all__ = ["main"]
-
-_UNITS = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
-
-
-class _Seconds(click.ParamType[float]):
-    name = "time"
-
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|)", str(value).strip())
-        if found is None:
-            self.fail(f"{value!r}: give a time such as 60s, 5m, 1h or 500ms", param, ctx)
-        return float(found[1]) * _UNITS[found[2]]
-
-
-SECONDS = _Seconds()
-
-database_option = click.option(
-    "--database",
-    metavar="NAME",
-    default="rpa_db",
-    show_default=True,
-    help="The database, as the configuration names it.",
-)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -195,10 +173,21 @@ def status(directory: str | None) -> None:
     click.echo(f"PostgreSQL {found.version} on 127.0.0.1:{found.port}, pid {found.pid}, data in {found.directory}")
 
 
+for command in COMMANDS:
+    cli.add_command(command)
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command; a known error is one line and exit code 1, not a traceback."""
     try:
         cli(list(arguments) if arguments is not None else None, prog_name="pgconveyor")
     except (ValueError, OSError, RuntimeError, psycopg.Error) as exc:
-        click.echo(f"error: {exc}", err=True)
+        click.echo(f"error: {_in_short(exc)}", err=True)
         raise SystemExit(1) from None
+
+
+def _in_short(exc: Exception) -> str:
+    """What the server said and advises, without where in the functions it said it."""
+    if isinstance(exc, psycopg.Error) and exc.diag.message_primary:
+        return f"{exc.diag.message_primary}. {exc.diag.message_hint or exc.diag.message_detail or ''}".rstrip()
+    return str(exc)

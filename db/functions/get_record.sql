@@ -29,4 +29,5 @@ begin
 end;
 $$;
 
-comment on function conveyor.get_record is 'Everything about a record, with its attempts that did not complete. Raises WQ002.';
+comment on function conveyor.get_record is
+    'Everything about a record, with its attempts that did not complete. Raises WQ002.';

@@ -1,0 +1,38 @@
+"""What several commands have in common."""
+
+from __future__ import annotations
+
+import re
+
+import click
+
+__all__ = ["SECONDS", "database_option", "json_option", "yes_option"]
+
+_UNITS = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+
+
+class _Seconds(click.ParamType[float]):
+    name = "time"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        if isinstance(value, float):
+            return value
+        found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d|)", str(value).strip())
+        if found is None:
+            self.fail(f"{value!r}: give a time such as 60s, 5m, 1h, 30d or 500ms", param, ctx)
+        return float(found[1]) * _UNITS[found[2]]
+
+
+SECONDS = _Seconds()
+
+database_option = click.option(
+    "--database",
+    metavar="NAME",
+    default="rpa_db",
+    show_default=True,
+    help="The database, as the configuration names it.",
+)
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+
+yes_option = click.option("--yes", is_flag=True, help="Do it; without this nothing is changed.")
