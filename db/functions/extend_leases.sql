@@ -31,6 +31,7 @@ begin
                 and q.claim_token = a.token
         where q.id = any (p_ids)
             and q.lease_expires_at is not null
+            and q.status not in ('pending', 'completed', 'failed')
         for update of q skip locked
     )
     update conveyor.processing_queue as q
@@ -51,6 +52,7 @@ begin
             and q.id = any (p_ids)
             and q.claim_token = a.token
             and q.lease_expires_at is not null
+            and q.status not in ('pending', 'completed', 'failed')
     order by a.position;
 end;
 $$;

@@ -35,6 +35,7 @@ begin
                 and q.claim_token = a.token
         where q.id = any (p_ids)
             and q.lease_expires_at is not null
+            and q.status not in ('pending', 'completed', 'failed')
         order by q.id
         for update of q
     ),
