@@ -11,6 +11,7 @@ create or replace function conveyor.extend_leases(
     security definer
     set search_path = pg_catalog, pg_temp
     set plan_cache_mode = force_generic_plan
+    set jit = off
     set enable_seqscan = off
     set enable_bitmapscan = off
     set enable_nestloop = off

@@ -244,6 +244,6 @@ class Model(RuleBasedStateMachine):
 def test_any_history_agrees_with_a_plain_model(conn: psycopg.Connection) -> None:
     sql.configure(conn, "tough", retry_delay="1 hour", retry_backoff=2, max_retries=2, crash_budget=2)
     machine = type("Machine", (Model,), {"conn": conn})
-    budget = {"max_examples": 50, "stateful_step_count": 25, "deadline": None, "derandomize": True}
+    budget = {"max_examples": 100, "stateful_step_count": 25, "deadline": None, "derandomize": True}
     budget |= {"phases": [Phase.generate, Phase.shrink], "suppress_health_check": list(HealthCheck)}
     run_state_machine_as_test(machine, settings=settings(**budget))
