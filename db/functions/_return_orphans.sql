@@ -5,6 +5,7 @@ create or replace function conveyor._return_orphans(p_ids bigint[])
     volatile
     set search_path = pg_catalog, pg_temp
     set plan_cache_mode = force_generic_plan
+    set jit = off
     set enable_seqscan = off
     set enable_bitmapscan = off
 as $$

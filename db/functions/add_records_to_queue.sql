@@ -1,6 +1,6 @@
 -- Add many records at once: all of them, or none.  Known dedup keys are passed over.
--- Keys are inserted in their own order, so that producers of overlapping keys cannot deadlock; created_at
--- keeps the order of the document.
+-- Keys are inserted in their own order, so that producers of overlapping keys cannot deadlock; ids are drawn in that
+-- of the document, which claims follow.
 create or replace function conveyor.add_records_to_queue(
     p_flow_name  text,
     p_payloads   jsonb,
@@ -31,17 +31,14 @@ begin
         );
     end if;
 
-    insert into conveyor.processing_queue (flow_name, payload, created_at, priority, run_at, dedup_key)
-    select
-        p_flow_name,
-        n.payload,
-        v_now + n.position * interval '1 microsecond',
-        p_priority,
-        p_run_at,
-        n.dedup_key
-    from rows from (jsonb_array_elements(p_payloads), unnest(p_dedup_keys))
-        with ordinality as n (payload, dedup_key, position)
-    order by n.dedup_key, n.position
+    insert into conveyor.processing_queue (id, flow_name, payload, created_at, priority, run_at, dedup_key)
+    select n.id, p_flow_name, n.payload, v_now, p_priority, p_run_at, n.dedup_key
+    from (
+        select nextval('conveyor.processing_queue_id_seq') as id, p.payload, p.dedup_key
+        from rows from (jsonb_array_elements(p_payloads), unnest(p_dedup_keys)) as p (payload, dedup_key)
+        offset 0  -- or the ids would be drawn after the sort
+    ) as n
+    order by n.dedup_key, n.id
     on conflict (flow_name, dedup_key) where dedup_key is not null do nothing;
 
     get diagnostics v_count = row_count;

@@ -23,6 +23,7 @@ create or replace function conveyor.claim_records_batch(
     security definer
     set search_path = pg_catalog, pg_temp
     set plan_cache_mode = force_generic_plan
+    set jit = off
     set enable_seqscan = off
     set enable_bitmapscan = off
 as $$

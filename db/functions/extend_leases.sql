@@ -11,6 +11,7 @@ create or replace function conveyor.extend_leases(
     security definer
     set search_path = pg_catalog, pg_temp
     set plan_cache_mode = force_generic_plan
+    set jit = off
     set enable_seqscan = off
     set enable_bitmapscan = off
     set enable_nestloop = off
@@ -31,6 +32,7 @@ begin
                 and q.claim_token = a.token
         where q.id = any (p_ids)
             and q.lease_expires_at is not null
+            and q.status not in ('pending', 'completed', 'failed')
         for update of q skip locked
     )
     update conveyor.processing_queue as q
@@ -51,6 +53,7 @@ begin
             and q.id = any (p_ids)
             and q.claim_token = a.token
             and q.lease_expires_at is not null
+            and q.status not in ('pending', 'completed', 'failed')
     order by a.position;
 end;
 $$;

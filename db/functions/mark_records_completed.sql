@@ -1,9 +1,10 @@
 -- Complete many records.  Each is fenced by its token; what is lost is reported and holds up nobody else.
 -- The same answer may be sent again.  Locks in id order.
 --
--- The guard asks for a live lease, not for status = 'processing': that would invite a plan over the partial index
--- and everything dead in it.  The join is forced, because the plan is kept while the table grows, and work_mem is
--- large, because a hash join that spills would lock in another order; it is used only as far as the results need it.
+-- The guard says "not pending, completed or failed" (after raw SQL a lease may be left behind), not "processing":
+-- that would invite a plan over the partial index and everything dead in it.  The join is forced, because the plan is
+-- kept while the table grows, and work_mem is large, because a hash join that spills would lock in another order; it
+-- is used only as far as the results need it.
 create or replace function conveyor.mark_records_completed(
     p_ids     bigint[],
     p_results jsonb,
@@ -15,6 +16,7 @@ create or replace function conveyor.mark_records_completed(
     security definer
     set search_path = pg_catalog, pg_temp
     set plan_cache_mode = force_generic_plan
+    set jit = off
     set enable_seqscan = off
     set enable_bitmapscan = off
     set enable_nestloop = off
@@ -52,6 +54,7 @@ begin
             and q.id = a.id
             and q.claim_token = a.token
             and q.lease_expires_at is not null
+            and q.status not in ('pending', 'completed', 'failed')
         returning q.id, a.token as token
     )
     select array_agg(d.id), array_agg(d.token)

@@ -9,6 +9,7 @@ create or replace function conveyor.next_due_at(p_flow_name text)
     security definer
     set search_path = pg_catalog, pg_temp
     set plan_cache_mode = force_generic_plan
+    set jit = off
     set enable_seqscan = off
     set enable_bitmapscan = off
 as $$

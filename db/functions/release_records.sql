@@ -10,6 +10,7 @@ create or replace function conveyor.release_records(
     security definer
     set search_path = pg_catalog, pg_temp
     set plan_cache_mode = force_generic_plan
+    set jit = off
     set enable_seqscan = off
     set enable_bitmapscan = off
     set enable_nestloop = off
@@ -35,6 +36,7 @@ begin
                 and q.claim_token = a.token
         where q.id = any (p_ids)
             and q.lease_expires_at is not null
+            and q.status not in ('pending', 'completed', 'failed')
         order by q.id
         for update of q
     ),

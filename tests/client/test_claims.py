@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 import psycopg
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
@@ -49,8 +49,6 @@ def test_an_open_claim_is_passed_over_not_waited_for(connect: Connect) -> None:
     assert claim(third, "f", 10) == []
     second.execute("rollback")
     assert ids(claim(third, "f", 10)) == expected[3:6]
-    first.execute("commit")
-    assert claim(third, "f", 10) == []
 
 
 @pytest.mark.parametrize("off", ["hashjoin material hashagg sort", "hashjoin mergejoin material", "nestloop indexscan"])
@@ -97,8 +95,7 @@ def test_a_hundred_thousand_delayed_records_above_are_not_walked(conn: psycopg.C
 
 def test_an_empty_queue_hands_out_nothing_and_other_flows_are_left_alone(conn: psycopg.Connection) -> None:
     others = add(conn, "F") + add(conn, "f ") + add(conn, "ff")
-    assert claim(conn, "f", 10) == []
-    assert sql.next_due_at(conn, "f") is None
+    assert (claim(conn, "f", 10), sql.next_due_at(conn, "f")) == ([], None)
     assert [ids(claim(conn, flow, 10)) for flow in ("F", "f ", "ff")] == [[other] for other in others]
 
 
@@ -140,7 +137,9 @@ class Model(RuleBasedStateMachine):
 
     def held(self, record: Record) -> Row | None:
         row = self.rows.get(record.id)
-        return row if row and row.live and row.token == record.claim_token else None
+        # A reset by hand leaves the lease, but nobody holds the record any more.
+        good = row and row.live and row.status == "processing" and row.token == record.claim_token
+        return row if good else None
 
     @initialize()
     def fill(self) -> None:
@@ -245,5 +244,6 @@ class Model(RuleBasedStateMachine):
 def test_any_history_agrees_with_a_plain_model(conn: psycopg.Connection) -> None:
     sql.configure(conn, "tough", retry_delay="1 hour", retry_backoff=2, max_retries=2, crash_budget=2)
     machine = type("Machine", (Model,), {"conn": conn})
-    budget = {"max_examples": 100, "stateful_step_count": 25, "deadline": None, "derandomize": True, "database": None}
-    run_state_machine_as_test(machine, settings=settings(**budget, suppress_health_check=list(HealthCheck)))
+    budget = {"max_examples": 100, "stateful_step_count": 25, "deadline": None, "derandomize": True}
+    budget |= {"phases": [Phase.generate, Phase.shrink], "suppress_health_check": list(HealthCheck)}
+    run_state_machine_as_test(machine, settings=settings(**budget))

@@ -6,6 +6,7 @@ import random
 
 import psycopg
 import pytest
+from psycopg.types.json import Jsonb
 
 import sql
 from sql import VERBS, Connect, Record, add, attempts, claim, complete, fail, ids, insert, maintain, release, row, value
@@ -201,3 +202,17 @@ def test_only_what_would_break_the_queue_is_refused(conn: psycopg.Connection, co
     with pytest.raises(psycopg.errors.CheckViolation):
         insert(conn, **({"flow": "f"} | columns))
     assert insert(conn, "x" * 100, retry_count=99, error_message="", priority=-32768)
+
+
+@pytest.mark.parametrize("status", ["pending", "completed", "failed"])
+def test_what_was_settled_by_hand_is_not_overwritten_by_its_holder(conn: psycopg.Connection, status: str) -> None:
+    [record_id] = add(conn, "f")
+    held = claim(conn, "f")
+    conn.execute(f"update {QUEUE} set status = %s, payload = %s", [status, Jsonb({"by": "hand"})])
+    assert sql.extend(conn, held) == {record_id: None}
+    # To its holder a completion by hand is its own: it is told so, and changes nothing.
+    assert complete(conn, held) == ["repeated" if status == "completed" else "lost"]
+    assert [fail(conn, held), release(conn, held)] == [["lost"]] * 2
+    assert conn.execute(f"select status, payload, input, retry_count from {QUEUE}").fetchall() == [
+        (status, {"by": "hand"}, None, 0)
+    ]

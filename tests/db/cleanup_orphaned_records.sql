@@ -32,12 +32,13 @@ select is(conveyor.cleanup_orphaned_records(), 1, 'without a timeout leases alon
 select results_eq(
     $$
     select
-        q.status, q.retry_count, q.crash_count, q.error_message,
+        q.status, q.retry_count, q.crash_count, q.error_message, q.updated_at > c.updated_at,
         num_nonnulls(q.flow_instance_id, q.claimed_at, q.claim_token, q.lease_expires_at, q.run_at)
     from conveyor.processing_queue as q
+    join claimed as c using (id)
     where q.id = 1
     $$,
-    $$ values ('pending', 51, 3, 'earlier', 0) $$,
+    $$ values ('pending', 51, 3, 'earlier', true, 0) $$,
     'an orphan is pending at once, however often it was retried, and charged one retry and one crash'
 );
 
