@@ -77,6 +77,7 @@ begin;
 \ir functions/_return_orphans.sql
 \ir functions/_return_failed.sql
 \ir functions/_place_in_line.sql
+\ir functions/_is_locked.sql
 \ir functions/_check_flow_name.sql
 \ir functions/_check_payloads.sql
 \ir functions/_check_dedup_keys.sql

@@ -1,10 +1,13 @@
 -- Replace deltas by their sum; the events among them go to flow_minute.  Portions of 20,000, for as long as a second:
--- the caller's transaction must stay short.  What another session is folding is passed over.
+-- the caller's transaction must stay short.  What another session is folding is passed over.  Without sequential
+-- scans, because a plan made while there was little would be kept, and is quadratic.
 create or replace function conveyor._fold_counts()
     returns bigint
     language plpgsql
     volatile
     set search_path = pg_catalog, pg_temp
+    set jit = off
+    set enable_seqscan = off
 as $$
 declare
     v_until  constant timestamptz := clock_timestamp() + interval '1 s';

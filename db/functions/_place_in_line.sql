@@ -8,12 +8,7 @@ declare
     c_most   constant integer := 10000;
     v_before integer;
 begin
-    perform
-    from conveyor.processing_queue as q
-    where q.id = p_record.id
-    for key share skip locked;
-
-    if not found then
+    if conveyor._is_locked(p_record.id) then
         return 'is locked by a transaction that is still open: a claim, or a change by hand.';
     end if;
 
@@ -32,6 +27,7 @@ begin
 
     return case
         when v_before = 0 then 'is next in line: a worker of its flow takes it with its next claim.'
+        when v_before = 1 then 'waits in line behind 1 record of its flow that is due.'
         when v_before < c_most then format('waits in line behind %s records of its flow that are due.', v_before)
         else format('waits in line behind %s or more records of its flow that are due.', c_most)
     end;

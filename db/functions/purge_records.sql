@@ -12,13 +12,16 @@ create or replace function conveyor.purge_records(
     set search_path = pg_catalog, pg_temp
 as $$
 declare
-    v_before constant timestamptz := clock_timestamp() - p_older_than;
+    v_before timestamptz;
     v_count  integer;
 begin
     perform conveyor._check_flow_name(p_flow_name);
-    if (p_older_than >= interval '0') is not true then
-        perform conveyor._raise_invalid('p_older_than', p_older_than::text, 'an interval from 0 up, such as 30 days');
+    if (p_older_than between interval '0' and interval '1000 years') is not true then
+        perform conveyor._raise_invalid(
+            'p_older_than', p_older_than::text, 'an interval from 0 to 1000 years, such as 30 days'
+        );
     end if;
+    v_before := clock_timestamp() - p_older_than;
     if (p_limit between 1 and 1000000) is not true then
         perform conveyor._raise_invalid('p_limit', p_limit::text, 'a number from 1 to 1000000');
     end if;

@@ -1,5 +1,4 @@
--- Says what stands between a record and its next claim.  A lock that another session has on it is found by trying to
--- share it, which claims that come at this very moment pass over.
+-- Says what stands between a record and its next claim.
 create or replace function conveyor.why_not_claimed(p_id bigint)
     returns text
     language plpgsql
@@ -24,7 +23,10 @@ begin
 
     return format('Record %s ', p_id) || case
         when v_record.status = 'completed' then
-            format('was completed at %s by %s.', v_record.completed_at, coalesce(v_record.flow_instance_id, 'somebody'))
+            format(
+                'was completed at %s by %s.',
+                coalesce(v_record.completed_at, v_record.updated_at), coalesce(v_record.flow_instance_id, 'somebody')
+            )
         when v_record.status = 'failed' then
             format(
                 'failed (%s): %s. %s brings it back.', coalesce(v_record.failure_kind, 'error'),
@@ -42,12 +44,12 @@ begin
         when v_record.status = 'processing' and v_record.lease_expires_at <= v_now then
             format(
                 'is held by %s, whose lease ended at %s; the next maintain() takes it back.',
-                v_record.flow_instance_id, v_record.lease_expires_at
+                coalesce(v_record.flow_instance_id, 'somebody'), v_record.lease_expires_at
             )
         when v_record.status = 'processing' then
             format(
                 'is being worked on by %s; its lease ends at %s.',
-                v_record.flow_instance_id, v_record.lease_expires_at
+                coalesce(v_record.flow_instance_id, 'somebody'), v_record.lease_expires_at
             )
         when v_flow.paused_at is not null then
             format('waits: flow %s is paused since %s.', v_record.flow_name, v_flow.paused_at)

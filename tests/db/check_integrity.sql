@@ -1,6 +1,6 @@
 -- conveyor.check_integrity: what must always hold; no row means that it does.
 begin;
-select plan(19);
+select plan(27);
 
 create temporary table found (problem text, record_id bigint, detail text, repaired boolean) on commit drop;
 
@@ -145,6 +145,70 @@ select is_empty('select i.* from conveyor.check_integrity() as i', 'unless it wa
 update conveyor.attempt as a
 set claim_token = 99, ended_at = 'infinity';
 select is_empty('select i.* from conveyor.check_integrity() as i', 'an attempt of another claim is no problem');
+
+-- Counts that are off.
+insert into conveyor.count_delta (flow_name, pending, processing, completed, failed)
+values ('survey', 0, -1, 2, 0), ('ghost', 0, 0, 0, 3), ('even', 1, 0, 0, 0), ('even', -1, 0, 0, 0);
+
+select results_eq(
+    'select i.problem, i.record_id, i.detail, i.repaired from conveyor.check_integrity() as i order by i.detail',
+    $$
+    values
+        (
+            'counts are off', null::bigint,
+            'flow ghost has 0 pending, 0 processing, 0 completed, -3 failed more than counted', false
+        ),
+        (
+            'counts are off', null,
+            'flow survey has 0 pending, 1 processing, -2 completed, 0 failed more than counted', false
+        )
+    $$,
+    'each flow whose counts are not what count(*) says is found, and by how much'
+);
+
+select is(
+    (conveyor.get_queue_status('ghost') ->> 'failed_records')::integer, 3,
+    'without p_repair the counts stay as they are'
+);
+
+select results_eq(
+    'select i.problem, i.repaired from conveyor.check_integrity(true) as i',
+    $$ values ('counts are off', true), ('counts are off', true) $$,
+    'a repair says so'
+);
+
+select is_empty('select i.* from conveyor.check_integrity() as i', 'after it they are right');
+
+select is(
+    conveyor.get_queue_status() -> 'by_flow',
+    (
+        select jsonb_build_object('survey', jsonb_build_object(
+            'pending', count(*) filter (where q.status = 'pending'),
+            'processing', count(*) filter (where q.status = 'processing'),
+            'completed', count(*) filter (where q.status = 'completed'),
+            'failed', count(*) filter (where q.status = 'failed')
+        ))
+        from conveyor.processing_queue as q
+    ),
+    'and a flow that has no record is gone'
+);
+
+truncate table conveyor.count_delta;
+
+select results_eq(
+    'select i.problem, i.detail from conveyor.check_integrity(true) as i',
+    $$
+    values (
+        'counts are off', 'flow survey has 0 pending, 1 processing, 1 completed, 1 failed more than counted'
+    )
+    $$,
+    'counts that were lost are counted anew'
+);
+
+select is_empty('select i.* from conveyor.check_integrity(true) as i', 'a second repair finds nothing');
+
+select conveyor.maintain();
+select is_empty('select i.* from conveyor.check_integrity() as i', 'nor does a check after a fold');
 
 -- Ids that were given by hand, ahead of the sequence.
 insert into conveyor.processing_queue (id, flow_name, payload)

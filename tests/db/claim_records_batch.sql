@@ -1,6 +1,6 @@
 -- conveyor.claim_records_batch: hands out what is due, in order, each record to one claimer.
 begin;
-select plan(25);
+select plan(28);
 
 select is_empty($$ select from conveyor.claim_records_batch('survey', 10) $$, 'an empty queue hands out nothing');
 
@@ -177,6 +177,26 @@ insert into conveyor.processing_queue (id, flow_name, payload, status)
 values (20, 'raw', '{}', 'completed'), (21, 'raw', '{}', 'failed'), (22, 'raw', '{}', 'processing');
 
 select is_empty($$ select from conveyor.claim_records_batch('raw', 10) $$, 'only what is pending is claimed');
+
+-- A flow that is paused.
+insert into conveyor.processing_queue (id, flow_name, payload)
+values (30, 'paused', '{}');
+select conveyor.pause_flow('paused');
+
+select is_empty($$ select from conveyor.claim_records_batch('paused', 10) $$, 'of a paused flow nothing is claimed');
+
+select throws_ok(
+    $$ select from conveyor.claim_records_batch('paused', 0) $$,
+    '22023', 'p_batch_size is ''0''',
+    'a bad argument is refused also while the flow is paused'
+);
+
+select conveyor.resume_flow('paused');
+
+select is(
+    (select count(*) from conveyor.claim_records_batch('paused', 10)), 1::bigint,
+    'once it is resumed, it is'
+);
 
 select throws_ok(v.call, '22023', v.message, 'a bad argument is refused by name: ' || v.message)
 from (

@@ -1,25 +1,30 @@
 -- conveyor.configure_flow: what a flow does differently from the defaults.
 begin;
-select plan(24);
+select plan(31);
 
 select conveyor.configure_flow(p_flow_name => 'survey', p_settings => '{"lease": "90 s"}');
 
 select results_eq(
     'select f.* from conveyor.flow as f',
-    $$ values ('survey', interval '90 s', 3, null::interval, 2::numeric, 5, true) $$,
+    $$ values ('survey', interval '90 s', 3, null::interval, 2::numeric, 5, true, null::timestamptz, null::interval) $$,
     'what is not set has its default: 3 retries, none of them automatic, 5 crashes, input kept'
 );
 
 select conveyor.configure_flow(
     p_flow_name => 'survey',
     p_settings  => '{
-        "max_retries": 7, "retry_delay": 2.5, "retry_backoff": 1.5, "crash_budget": 9, "keep_input": false
+        "max_retries": 7, "retry_delay": 2.5, "retry_backoff": 1.5, "crash_budget": 9, "keep_input": false,
+        "retention": "30 days"
     }'
 );
 
 select results_eq(
     'select f.* from conveyor.flow as f',
-    $$ values ('survey', interval '90 s', 7, interval '2.5 s', 1.5, 9, false) $$,
+    $$
+    values (
+        'survey', interval '90 s', 7, interval '2.5 s', 1.5, 9, false, null::timestamptz, interval '30 days'
+    )
+    $$,
     'each setting is stored, a number is an interval in seconds, and an absent key stays'
 );
 
@@ -27,19 +32,28 @@ select conveyor.configure_flow('survey', '{"max_retries": null, "retry_delay": n
 
 select results_eq(
     'select f.* from conveyor.flow as f',
-    $$ values ('survey', interval '90 s', null::integer, null::interval, 1.5, null::integer, false) $$,
+    $$
+    values (
+        'survey', interval '90 s', null::integer, null::interval, 1.5, null::integer, false,
+        null::timestamptz, interval '30 days'
+    )
+    $$,
     'null means off, and other keys stay'
 );
 
 select conveyor.configure_flow('survey', '{}');
 select conveyor.configure_flow('invoice', '{"lease": 60, "retry_backoff": 1, "crash_budget": 1, "max_retries": 0}');
+select conveyor.configure_flow('invoice', '{"retention": 0}');
 
 select results_eq(
     'select f.* from conveyor.flow as f order by f.flow_name',
     $$
     values
-        ('invoice', interval '1 minute', 0, null::interval, 1::numeric, 1, true),
-        ('survey', interval '90 s', null, null, 1.5, null, false)
+        (
+            'invoice', interval '1 minute', 0, null::interval, 1::numeric, 1, true,
+            null::timestamptz, interval '0'
+        ),
+        ('survey', interval '90 s', null, null, 1.5, null, false, null, '30 days')
     $$,
     'no key changes nothing, flows are independent, and the least values are allowed'
 );
@@ -48,6 +62,18 @@ select lives_ok(
     $$ select conveyor.configure_flow('survey', '{"retry_delay": 0, "retry_backoff": 100}') $$,
     'a delay of zero is allowed: retry at once'
 );
+
+select conveyor.configure_flow('invoice', '{"retention": 86400.5}');
+
+select is(f.retention, '1 day 0.5 s', 'a retention may be seconds as well')
+from conveyor.flow as f
+where f.flow_name = 'invoice';
+
+select conveyor.configure_flow('invoice', '{"retention": null}');
+
+select is(f.retention, null, 'a retention of null keeps records')
+from conveyor.flow as f
+where f.flow_name = 'invoice';
 
 -- Settings hold for what happens after them, to records that are there already as well.
 select conveyor.add_record('survey', '{"n": 1}');
@@ -89,6 +115,11 @@ from (
     ('"keep_input": null', 'keep_input is ''null'''),
     ('"retry_delay": "infinity"', 'retry_delay is ''"infinity"'''),
     ('"crash_budget": 0', 'crash_budget is ''0'''),
+    ('"retention": -1', 'retention is ''-1'''),
+    ('"retention": "a while"', 'retention is ''"a while"'''),
+    ('"retention": true', 'retention is ''true'''),
+    ('"retention": "4000000 years"', 'retention is ''"4000000 years"'''),
+    ('"paused_at": "2020-01-01"', 'paused_at is ''"2020-01-01"'''),
     ('"keep_input": "yes"', 'keep_input is ''"yes"''')
 ) as v (settings, message);
 

@@ -1,6 +1,6 @@
 -- conveyor.get_queue_status: counts by status, in total and by flow; exact, whoever wrote the rows.
 begin;
-select plan(13);
+select plan(22);
 
 select is(
     conveyor.get_queue_status(),
@@ -126,6 +126,91 @@ select is(
     }',
     'after a truncate nothing is counted'
 );
+
+-- One transaction, one status after another.
+create function pg_temp.counted() returns text language sql as $$
+    select string_agg(
+        concat_ws(',', s.key || ' ' || (s.value ->> 'pending'), s.value ->> 'processing',
+            s.value ->> 'completed', s.value ->> 'failed'),
+        ', ' order by s.key
+    )
+    from jsonb_each(conveyor.get_queue_status() -> 'by_flow') as s
+$$;
+
+insert into conveyor.processing_queue (id, flow_name, payload)
+values (1, 'a', '{}'), (2, 'a', '{}'), (3, 'b', '{}');
+
+select is(pg_temp.counted(), 'a 2,0,0,0, b 1,0,0,0', 'rows inserted after a truncate are counted');
+
+insert into conveyor.processing_queue (id, flow_name, payload)
+values (3, 'b', '{}'), (4, 'b', '{}')
+on conflict (id) do update set status = 'failed', flow_name = 'c';
+
+select is(
+    pg_temp.counted(), 'a 2,0,0,0, b 1,0,0,0, c 0,0,0,1',
+    'of an upsert, what was there is moved and what is new is added'
+);
+
+insert into conveyor.processing_queue (id, flow_name, payload)
+values (1, 'a', '{}'), (5, 'a', '{}')
+on conflict (id) do nothing;
+
+select is(pg_temp.counted(), 'a 3,0,0,0, b 1,0,0,0, c 0,0,0,1', 'what an insert passes over is not counted');
+
+with moved as (
+    delete from conveyor.processing_queue as q
+    where q.flow_name = 'a'
+    returning q.id, q.payload
+),
+
+changed as (
+    update conveyor.processing_queue as q
+    set status = 'processing'
+    where q.flow_name = 'b'
+    returning q.id
+)
+
+insert into conveyor.processing_queue (id, flow_name, payload, status)
+select
+    m.id + 100 as id,
+    'd' as flow_name,
+    m.payload,
+    'completed' as status
+from moved as m;
+
+select is(
+    pg_temp.counted(), 'b 0,1,0,0, c 0,0,0,1, d 0,0,3,0',
+    'of a statement that deletes, updates and inserts, all three are counted'
+);
+
+update conveyor.processing_queue as q
+set
+    flow_name = case q.flow_name when 'b' then 'c' when 'c' then 'b' else q.flow_name end,
+    status = case q.status when 'failed' then 'processing' when 'processing' then 'failed' else q.status end;
+
+select is(
+    pg_temp.counted(), 'b 0,1,0,0, c 0,0,0,1, d 0,0,3,0',
+    'an update in which records change places leaves the counts as they are'
+);
+
+update conveyor.processing_queue as q
+set id = q.id + 1000, payload = '{"n": 1}', updated_at = clock_timestamp();
+
+select is(pg_temp.counted(), 'b 0,1,0,0, c 0,0,0,1, d 0,0,3,0', 'so does one that moves nothing');
+
+select conveyor.maintain();
+
+select is(pg_temp.counted(), 'b 0,1,0,0, c 0,0,0,1, d 0,0,3,0', 'so does a fold');
+
+delete from conveyor.processing_queue as q
+where q.flow_name <> 'd';
+
+select is(pg_temp.counted(), 'd 0,0,3,0', 'a flow without records is not listed');
+
+truncate table conveyor.processing_queue restart identity;
+select conveyor.add_record('e', '{}');
+
+select is(pg_temp.counted(), 'e 1,0,0,0', 'what a truncate leaves behind is what comes after it');
 
 select throws_ok(
     $$ select conveyor.get_queue_status(' ') $$,

@@ -1,9 +1,9 @@
 -- conveyor.maintain: what must be done every few seconds, by whoever comes along.
 begin;
-select plan(15);
+select plan(25);
 
 select is(
-    conveyor.maintain(), '{"worked": true, "orphaned": 0}',
+    conveyor.maintain(), '{"worked": true, "orphaned": 0, "folded": 0, "purged": 0}',
     'an empty queue needs nothing'
 );
 
@@ -37,7 +37,7 @@ create temporary table kept on commit drop as
 select q.* from conveyor.processing_queue as q;
 
 select is(
-    conveyor.maintain(), '{"worked": true, "orphaned": 4}',
+    conveyor.maintain() - 'folded', '{"worked": true, "orphaned": 4, "purged": 0}',
     'it says that it worked, and how many orphans it took back, from all flows'
 );
 
@@ -75,7 +75,7 @@ select results_eq(
 );
 
 select is(
-    conveyor.maintain(), '{"worked": true, "orphaned": 0}',
+    conveyor.maintain(), '{"worked": true, "orphaned": 0, "folded": 0, "purged": 0}',
     'a repeat finds nothing'
 );
 
@@ -162,6 +162,87 @@ select is(
 select is(
     pg_temp.orphans_after('select conveyor.maintain()'), 1::bigint,
     'a lease that ends after a look that had to skip much is found'
+);
+
+-- Folding.  Changes of an hour ago, so that they are of one minute whatever the time is now.
+insert into conveyor.processing_queue (id, flow_name, payload, status, created_at, run_at, claimed_at)
+values
+    (60001, 'fold', '{}', 'processing', '2020-01-01 00:00:00+00', null, '2020-01-01 00:00:10+00'),
+    (60002, 'fold', '{}', 'processing', '2020-01-01 00:00:00+00', '2020-01-01 00:00:09+00', '2020-01-01 00:00:10+00'),
+    (60003, 'fold', '{}', 'processing', '2020-01-01 00:00:00+00', null, '2020-01-01 00:00:10+00'),
+    (60004, 'fold', '{}', 'completed', '2020-01-01 00:00:00+00', null, '2020-01-01 00:00:10+00');
+update conveyor.processing_queue as q
+set status = case q.id when 60003 then 'failed' else 'completed' end, completed_at = q.claimed_at + interval '2 s'
+where q.id between 60001 and 60003;
+update conveyor.count_delta as d
+set counted_at = date_trunc('minute', clock_timestamp()) - interval '59.5 minutes'
+where d.flow_name = 'fold';
+insert into conveyor.flow_minute (flow_name, minute, completed, failed, wait_seconds, run_seconds)
+values
+    ('trim', date_trunc('minute', clock_timestamp()) - interval '29 days', 1, 0, 0, 0),
+    ('trim', date_trunc('minute', clock_timestamp()) - interval '30 days 2 minutes', 1, 0, 0, 0);
+
+create temporary table counted on commit drop as
+select conveyor.get_queue_status() as status;
+select ok((conveyor.maintain() ->> 'folded')::integer >= 2, 'it says how many changes of the counts it folded');
+
+create function pg_temp.minutes() returns text language sql as $$
+    select string_agg(concat_ws(' ', m.completed, m.failed, m.wait_seconds, m.run_seconds), ', ')
+    from conveyor.flow_minute as m where m.flow_name = 'fold';
+$$;
+
+select is(
+    pg_temp.minutes(), '2 1 11 4',
+    'it keeps how many were completed and failed in a minute, how long they waited and ran; not what came as it is'
+);
+
+select results_eq(
+    'select d.flow_name, count(*), count(d.counted_at) from conveyor.count_delta as d group by d.flow_name order by 1',
+    'select distinct q.flow_name, 1::bigint, 0::bigint from conveyor.processing_queue as q order by q.flow_name',
+    'one row a flow is left'
+);
+
+select is(conveyor.get_queue_status(), c.status, 'the counts are what they were') from counted as c;
+select is((conveyor.maintain() ->> 'folded')::integer, 0, 'what is folded is left alone');
+
+update conveyor.processing_queue as q
+set status = 'completed'
+where q.id in (60003, 60004);
+update conveyor.count_delta as d
+set counted_at = date_trunc('minute', clock_timestamp()) - interval '59.25 minutes'
+where d.counted_at is not null;
+delete from conveyor.processing_queue as q where q.flow_name = 'fold';
+select conveyor.maintain();
+
+select is(pg_temp.minutes(), '3 1 21 6', 'a later fold adds to it, and deleted records stay in it');
+select is_empty(
+    $$ select from conveyor.count_delta as d where d.flow_name = 'fold' $$, 'an empty flow leaves nothing to be counted'
+);
+select is(count(*), 1::bigint, 'minutes are kept 30 days') from conveyor.flow_minute as m where m.flow_name = 'trim';
+
+-- Retention: of 1500 records 15 are younger than it, and 15 are failed.
+insert into conveyor.processing_queue (id, flow_name, payload, status, completed_at)
+select
+    n,
+    case when n <= 71500 then 'short' else 'kept' end as flow_name,
+    '{}' as payload,
+    case when n % 100 = 0 then 'failed' else 'completed' end as status,
+    clock_timestamp() - case when n % 100 = 1 then interval '6 days' else interval '8 days' end as completed_at
+from generate_series(70001, 72000) as n;
+select conveyor.configure_flow('short', '{"retention": "7 days"}');
+select ok(
+    (conveyor.maintain() ->> 'purged')::integer between 1 and 1469,
+    'records that were completed before the retention of their flow are purged, a bounded portion a call'
+);
+
+select conveyor.maintain() from generate_series(1, 20);
+select results_eq(
+    $$
+    select s ->> 'completed_records', s ->> 'failed_records'
+    from unnest(array[conveyor.get_queue_status('short'), conveyor.get_queue_status('kept')]) as s
+    $$,
+    $$ values ('15', '15'), ('495', '5') $$,
+    'the next calls take the rest; younger and failed ones, and flows without a retention, are kept'
 );
 
 select * from finish();

@@ -1,6 +1,6 @@
 -- conveyor.next_due_at: how long a claimer that found nothing may sleep.
 begin;
-select plan(18);
+select plan(20);
 
 select is(conveyor.next_due_at('survey'), null, 'nothing is due in a flow that nobody knows');
 
@@ -70,6 +70,17 @@ select is(
     conveyor.next_due_at('retry'),
     (select q.run_at from conveyor.processing_queue as q where q.flow_name = 'retry'),
     'a failed record that will be tried again is due when its wait ends'
+);
+
+select conveyor.pause_flow('retry');
+select is(conveyor.next_due_at('retry'), null, 'nothing is due in a flow that is paused');
+
+select conveyor.resume_flow('retry');
+
+select is(
+    conveyor.next_due_at('retry'),
+    (select q.run_at from conveyor.processing_queue as q where q.flow_name = 'retry'),
+    'once it is resumed, it is due as before'
 );
 
 -- A claim that has to skip much makes a floor for its session: 700 dead entries come before the record it takes.
