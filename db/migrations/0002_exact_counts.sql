@@ -44,10 +44,10 @@ lock table conveyor.processing_queue in share row exclusive mode;
 insert into conveyor.count_delta (flow_name, pending, processing, completed, failed)
 select
     q.flow_name,
-    count(*) filter (where q.status = 'pending'),
-    count(*) filter (where q.status = 'processing'),
-    count(*) filter (where q.status = 'completed'),
-    count(*) filter (where q.status = 'failed')
+    count(*) filter (where q.status = 'pending') as pending,
+    count(*) filter (where q.status = 'processing') as processing,
+    count(*) filter (where q.status = 'completed') as completed,
+    count(*) filter (where q.status = 'failed') as failed
 from conveyor.processing_queue as q
 group by q.flow_name;
 
