@@ -15,24 +15,30 @@ begin
     from (
         select
             c.flow_name,
-            coalesce(sum(c.step) filter (where c.status = 'pending'), 0) as pending,
-            coalesce(sum(c.step) filter (where c.status = 'processing'), 0) as processing,
-            coalesce(sum(c.step) filter (where c.status = 'completed'), 0) as completed,
-            coalesce(sum(c.step) filter (where c.status = 'failed'), 0) as failed,
-            coalesce(sum(c.step * extract(epoch from c.claimed_at - c.due_at)::float8)
-                filter (where c.status = 'completed'), 0) as wait_seconds,
-            coalesce(sum(c.step * extract(epoch from c.completed_at - c.claimed_at)::float8)
-                filter (where c.status = 'completed'), 0) as run_seconds
+            coalesce(sum(c.rows) filter (where c.status = 'pending'), 0) as pending,
+            coalesce(sum(c.rows) filter (where c.status = 'processing'), 0) as processing,
+            coalesce(sum(c.rows) filter (where c.status = 'completed'), 0) as completed,
+            coalesce(sum(c.rows) filter (where c.status = 'failed'), 0) as failed,
+            coalesce(extract(epoch from sum(c.waited))::float8, 0) as wait_seconds,
+            coalesce(extract(epoch from sum(c.ran))::float8, 0) as run_seconds
         from (
             select
-                o.flow_name, o.status, -1 as step,
-                coalesce(o.run_at, o.created_at) as due_at, o.claimed_at, o.completed_at
+                o.flow_name,
+                o.status,
+                -count(*) as rows,
+                -sum(o.claimed_at - coalesce(o.run_at, o.created_at)) filter (where o.status = 'completed') as waited,
+                -sum(o.completed_at - o.claimed_at) filter (where o.status = 'completed') as ran
             from old_row as o
+            group by o.flow_name, o.status
             union all
             select
-                n.flow_name, n.status, 1,
-                coalesce(n.run_at, n.created_at), n.claimed_at, n.completed_at
+                n.flow_name,
+                n.status,
+                count(*),
+                sum(n.claimed_at - coalesce(n.run_at, n.created_at)) filter (where n.status = 'completed'),
+                sum(n.completed_at - n.claimed_at) filter (where n.status = 'completed')
             from new_row as n
+            group by n.flow_name, n.status
         ) as c
         group by c.flow_name
     ) as d
