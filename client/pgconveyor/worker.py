@@ -80,6 +80,9 @@ class _Held:
     def has(self, record: Record) -> bool:
         return (record["claim_token"] << 64 | record["id"]) in self.records
 
+    def __len__(self) -> int:
+        return len(self.records)
+
     def all(self) -> list[Record]:
         with self.lock:
             return list(self.records.values())
@@ -170,10 +173,10 @@ class Worker:
     def _work(self) -> None:
         while not self._stopping.is_set():
             is_empty = self._persist(self._refill)
-            if self._once and is_empty and not self._held.all():
+            if self._once and is_empty and not self._held:
                 return
             self._persist(self._flush, self._gather(self._next_claim - time.monotonic()))
-            if self._once and not self._held.all():
+            if self._once and not self._held:
                 self._next_claim = 0.0
 
     def _refill(self) -> bool:
@@ -197,7 +200,7 @@ class Worker:
     def _gather(self, timeout: float) -> list[Answer]:
         """Wait for an answer, then for what comes with it: until nobody is at work, or `LINGER` has passed."""
         answers: list[Answer] = []
-        working = len(self._held.all())
+        working = len(self._held)
         if working and self._inbox.qsize() >= self._concurrency:
             timeout = max(timeout, 1.0)
         deadline = time.monotonic() + max(timeout, 0.0)
@@ -336,7 +339,7 @@ class Worker:
         if unstarted:
             self._persist(self._flush, [Answer(record) for record in unstarted])
         deadline = time.monotonic() + self._grace
-        while self._held.all() and time.monotonic() < deadline and not self._hurried.is_set():
+        while self._held and time.monotonic() < deadline and not self._hurried.is_set():
             self._persist(self._flush, self._gather(deadline - time.monotonic()))
         if abandoned := self._held.all():
             self.summary.abandoned = len(abandoned)
