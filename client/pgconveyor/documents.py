@@ -24,12 +24,13 @@ def encode(value: Any, what: str) -> Document:
         return value
     try:
         text = json.dumps(value, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
-        text.encode()
+        if not text.isascii():
+            text.encode()
     except UnicodeEncodeError:
         raise ValueError(f"{what} has half a surrogate pair: remove or replace it") from None
     except (TypeError, ValueError, RecursionError) as exc:
         raise ValueError(f"{what} is not JSON: {exc}") from None
-    if _NUL.search(text):
+    if r"\u0000" in text and _NUL.search(text):
         raise ValueError(f"{what} has a NUL character: remove it, jsonb cannot hold it")
     return Document(text)
 

@@ -50,7 +50,7 @@ class Summary:
     abandoned: int = 0  # still running when the grace ended
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Answer:
     """What became of a record in its handler: a result, or a failure, or it was answered there, or give it back."""
 
