@@ -92,5 +92,8 @@ if ! answers; then
     answers || start_engine || not_run 'dockerd does not start here'
 fi
 
-docker image inspect "$image" >/dev/null 2>&1 || "$here/make_image.sh" "$image"
+# An engine may answer and still be unable to work, in a chroot for one: ask it for the least before it is relied on.
+docker image inspect "$image" >/dev/null 2>&1 || "$here/make_image.sh" "$image" ||
+    not_run 'the engine cannot take an image'
+docker run --rm "$image" id >/dev/null || not_run 'the engine cannot run a container'
 PGTEST_PROVIDER=docker PGTEST_IMAGE=$image "$PYTHON" -m pytest tests/db -n 0 "$@"
