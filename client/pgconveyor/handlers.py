@@ -76,6 +76,8 @@ def load(path: str) -> Handler:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as exc:
         raise ValueError(f"handler is {path!r}: {exc}; is it in the current directory or on PYTHONPATH?") from exc
+    except Exception as exc:  # a module may fail in any way while it is imported
+        raise ValueError(f"handler is {path!r}: importing it failed: {type(exc).__name__}: {exc}") from exc
     handler = getattr(module, name, None)
     if not callable(handler):
         raise ValueError(f"handler is {path!r}: {module.__name__} has no function {name!r}")
