@@ -151,7 +151,8 @@ class Worker:
         database that is away is waited for.
         """
         self._processor.get_queue_status(self._flow_name)
-        self._processor.maintain()  # here, not only in the thread: with `once` this may be all the housekeeping there is
+        # Here too, not only in the thread: with `once` this may be all the housekeeping there is.
+        self._processor.maintain()
         threads = [
             *(Thread(target=self._handle_all, name=f"handler-{i}", daemon=True) for i in range(self._concurrency)),
             Thread(target=self._repeat, args=(self._lease.total_seconds() / 3, self._heartbeat), daemon=True),
