@@ -16,6 +16,8 @@ begin;
 \ir apply_migration.sql
 \set migration 0003_operators
 \ir apply_migration.sql
+\set migration 0005_crashes
+\ir apply_migration.sql
 
 -- repeatable: everything below runs each time
 \ir errors.sql

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import logging
 import os
-import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import FrameType
 
 import click
 import psycopg
@@ -16,7 +13,8 @@ import psycopg
 from pgconveyor.config import ENV_FILE
 from pgconveyor.database import DatabaseManager
 from pgconveyor.operate import COMMANDS
-from pgconveyor.options import SECONDS, database_option
+from pgconveyor.options import database_option
+from pgconveyor.work import Invocation, worker
 
 __all__ = ["main"]
 
@@ -46,90 +44,6 @@ def install(database: str, search_path: bool) -> None:
         if search_path:
             set_search_path(conn)
     click.echo(f"installed {', '.join(applied)}" if applied else "up to date; functions and grants were renewed")
-
-
-@cli.command()
-@click.option("--flow", metavar="NAME", required=True, help="The flow whose records to work on.")
-@click.option(
-    "--handler",
-    metavar="MODULE:FUNCTION",
-    required=True,
-    help="Called for each record, as function(payload) or function(record, context).",
-)
-@click.option(
-    "--concurrency",
-    metavar="N",
-    type=click.IntRange(1),
-    default=4,
-    show_default=True,
-    help="Handlers that run at the same time, in threads.",
-)
-@click.option(
-    "--batch",
-    metavar="N",
-    type=click.IntRange(1),
-    default=100,
-    show_default=True,
-    help="Records to take with one claim.",
-)
-@click.option(
-    "--lease", type=SECONDS, default="60s", show_default=True, help="A claim lasts so long without a heartbeat."
-)
-@click.option("--poll", type=SECONDS, default="5s", show_default=True, help="Pause between looks at an empty queue.")
-@click.option(
-    "--grace", type=SECONDS, default="30s", show_default=True, help="Wait so long for running handlers when stopped."
-)
-@click.option("--once", is_flag=True, help="End when no record is ready.")
-@database_option
-def worker(
-    flow: str,
-    handler: str,
-    concurrency: int,
-    batch: int,
-    lease: float,
-    poll: float,
-    grace: float,
-    once: bool,
-    database: str,
-) -> None:
-    """
-    Work on the records of a flow.
-
-    SIGTERM or Ctrl-C drains: what has not started goes back, what runs is finished, answers are sent. A second
-    one gives everything back at once.
-
-    Exit codes: 0 drained or done; 1 records were still running and were given back, or it could not begin; 2 wrong
-    usage.
-    """
-    from pgconveyor.handlers import load
-    from pgconveyor.worker import Worker
-
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
-    logging.getLogger("psycopg.pool").setLevel(logging.ERROR)
-    this = Worker(
-        database,
-        flow,
-        load(handler),
-        concurrency=concurrency,
-        batch=batch,
-        lease=lease,
-        poll=poll,
-        grace=grace,
-        once=once,
-    )
-
-    def on_signal(_number: int, _frame: FrameType | None) -> None:
-        this.stop()
-
-    signal.signal(signal.SIGTERM, on_signal)
-    signal.signal(signal.SIGINT, on_signal)
-    done = this.run()
-    click.echo(
-        f"completed {done.completed}, failed {done.failed}, given back {done.released}, lost {done.lost}", err=True
-    )
-    if done.abandoned:
-        # Their threads cannot be ended otherwise.
-        os._exit(1)
 
 
 @cli.group()
@@ -173,14 +87,19 @@ def status(directory: str | None) -> None:
     click.echo(f"PostgreSQL {found.version} on 127.0.0.1:{found.port}, pid {found.pid}, data in {found.directory}")
 
 
-for command in COMMANDS:
+for command in [worker, *COMMANDS]:
     cli.add_command(command)
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command; a known error is one line and exit code 1, not a traceback."""
+def main(arguments: Sequence[str] | None = None, *, begun: Callable[[], object] | None = None) -> None:
+    """
+    Run the command; a known error is one line and exit code 1, not a traceback.
+
+    `begun` is given in a process of `worker --processes`: called when it works.
+    """
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        cli(list(arguments) if arguments is not None else None, prog_name="pgconveyor")
+        cli(arguments, prog_name="pgconveyor", obj=Invocation(arguments, begun))
     except (ValueError, OSError, RuntimeError, psycopg.Error) as exc:
         click.echo(f"error: {_in_short(exc)}", err=True)
         raise SystemExit(1) from None

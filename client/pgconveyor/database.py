@@ -48,11 +48,18 @@ class DatabaseManager:
     server refuses.
     """
 
-    def __init__(self, database_name: str, *, pool_size: int | None = None, application_name: str | None = None):
+    def __init__(
+        self,
+        database_name: str,
+        *,
+        pool_size: int | None = None,
+        pool_timeout: float | None = None,
+        application_name: str | None = None,
+    ) -> None:
         if not isinstance(database_name, str) or not database_name.strip():
             raise ValueError(f"database_name is {database_name!r}: give the name it has in the configuration")
         self.database_name = database_name.strip()
-        self._pool_size = pool_size
+        self._pool_size, self._pool_timeout = pool_size, pool_timeout
         self._application_name = application_name or "pgconveyor"
         self._lock = Lock()
         self._pool: ConnectionPool | None = None
@@ -185,7 +192,7 @@ class DatabaseManager:
                     psycopg.connect(conninfo).close()
                 except psycopg.OperationalError as exc:
                     raise self._unavailable(_first_line(exc)) from None
-                timeout = ConfigManager().get_variable(f"{self.database_name}_pool_timeout", 30.0)
+                timeout = self._pool_timeout or ConfigManager().get_variable(f"{self.database_name}_pool_timeout", 30.0)
                 self._pool = ConnectionPool(
                     conninfo,
                     min_size=1,

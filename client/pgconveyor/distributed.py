@@ -17,7 +17,7 @@ from pgconveyor.tokens import TokenBook
 
 __all__ = ["DistributedProcessor", "Record"]
 
-Record = dict[str, Any]  # id, flow_name, payload, retry_count, created_at, claim_token, lease_expires_at
+Record = dict[str, Any]  # what claim_records_batch returns, and flow_name
 
 CHUNK = 1000  # records in one document
 
@@ -29,7 +29,7 @@ ADD = """
 """
 
 CLAIM = """
-    select id, payload, retry_count, created_at, claim_token, lease_expires_at
+    select id, payload, retry_count, created_at, claim_token, lease_expires_at, crash_count
     from conveyor.claim_records_batch(
         p_flow_name => %s, p_batch_size => %s, p_instance => %s, p_lease => %s::interval
     )
@@ -130,7 +130,8 @@ class DistributedProcessor:
         """
         Claim up to `batch_size` records, in order; an empty list means that none is ready.
 
-        Each is a dict of id, flow_name, payload, retry_count, created_at, claim_token and lease_expires_at.
+        Each is a dict of id, flow_name, payload, retry_count, created_at, claim_token, lease_expires_at, crash_count.
+        One that ended its claims twice without an answer is handed out alone, whatever `batch_size` is.
         The claim lasts for `lease` (default: the flow's, one hour unless configured).
         """
         _check_flow_name(flow_name)

@@ -5,12 +5,18 @@ from __future__ import annotations
 import importlib
 import inspect
 import sys
+import time
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import psycopg
+
+from pgconveyor.database import DatabaseManager
+from pgconveyor.distributed import DistributedProcessor, Record
+from pgconveyor.errors import ClaimLost, DatabaseUnavailable
 
 __all__ = ["Context", "Handler", "PermanentError", "bind", "load"]
 
@@ -25,11 +31,15 @@ class PermanentError(Exception):
 class Context:
     """What a handler of the form `(record, context)` gets beside the record."""
 
-    def __init__(self, connect: Callable[[], AbstractContextManager[psycopg.Connection]]) -> None:
-        self._connect = connect
+    def __init__(self, record: Record, processor: DistributedProcessor, lease: timedelta) -> None:
+        self.record = record
+        self._processor = processor
+        self._lease = lease
         self._manager: AbstractContextManager[psycopg.Connection] | None = None
         self._connection: psycopg.Connection | None = None
         self._is_broken = False
+        self._alive_at = time.monotonic()
+        self.is_overdue = False
 
     @property
     def connection(self) -> psycopg.Connection:
@@ -40,10 +50,37 @@ class Context:
         was lost meanwhile, all of it is rolled back. The handler must not commit.
         """
         if self._connection is None:
-            self._manager, self._is_broken = self._connect(), True
+            self._manager, self._is_broken = self._processor.rpa_db.connection(), True
             self._connection = self._manager.__enter__()
             self._is_broken = False
         return self._connection
+
+    @property
+    def source(self) -> DatabaseManager:
+        """The source database, for reading. Raises `ValueError` when the worker was started without one."""
+        if self._processor.source_db is None:
+            raise ValueError("this worker has no source database: start it with --source NAME")
+        return self._processor.source_db
+
+    def heartbeat(self) -> None:
+        """
+        Say that the handler is alive: its time (`--handler-timeout`) starts anew, and the claim is extended.
+
+        Without a timeout there is no need for it: the worker extends claims by itself. Raises `ClaimLost` when
+        the record is somebody else's by now, and what is done for it here is in vain. A database that is away for
+        a moment is no reason to stop.
+        """
+        lost = self.is_overdue
+        with suppress(DatabaseUnavailable):
+            lost = lost or self._processor.extend_leases([self.record], self._lease) == [None]
+        if lost:
+            raise ClaimLost(f"record {self.record['id']} is no longer this worker's: stop working on it")
+        self._alive_at = time.monotonic()
+
+    @property
+    def silent_for(self) -> float:
+        """Seconds since the handler began, or called `heartbeat`."""
+        return time.monotonic() - self._alive_at
 
     @property
     def is_used(self) -> bool:

@@ -1,30 +1,30 @@
 """
 The worker: claim in batches, run handlers in threads, answer in batches, heartbeat meanwhile.
 
-The main thread claims and answers; `concurrency` threads run handlers; one thread extends leases and one calls
+The main thread claims and answers; the threads of `threads.py` run handlers; one thread extends leases and one calls
 `maintain()`. It decides nothing about records: what a failure or a late answer means, the database says.
 """
 
 from __future__ import annotations
 
 import logging
+import math
 import random
 import time
-import traceback
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
-from queue import Empty, SimpleQueue
-from threading import Event, Lock, Thread
-from typing import Any, ParamSpec, TypeVar
+from queue import Empty
+from threading import Event, Thread
+from typing import ParamSpec, TypeVar
 
 import psycopg
 
 from pgconveyor.database import DatabaseManager
-from pgconveyor.distributed import COMPLETE, DistributedProcessor, Record
-from pgconveyor.documents import Document, encode_object, storable
-from pgconveyor.errors import ClaimLost, DatabaseUnavailable
-from pgconveyor.handlers import Context, Handler, PermanentError, bind
+from pgconveyor.distributed import DistributedProcessor, Record
+from pgconveyor.errors import DatabaseUnavailable
+from pgconveyor.handlers import Handler
+from pgconveyor.threads import Answer, HandlerThreads, Held, failure_of
 
 __all__ = ["Summary", "Worker"]
 
@@ -34,9 +34,11 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 LINGER = 0.02  # seconds for which answers are gathered into one call
+AHEAD = 2.0  # seconds of work that are claimed at a time, at most
 MAINTAIN_EVERY = 5.0  # seconds
 BACK_OFF = (0.5, 30.0)  # seconds, first and longest wait for a database that is away
-EXTRA_CONNECTIONS = 3  # claims and answers, heartbeats, maintain
+DAY = 86400  # seconds
+EXTRA_CONNECTIONS = 4  # claims and answers, heartbeats, maintain, a handler's own heartbeat
 
 
 @dataclass(slots=True)
@@ -47,91 +49,60 @@ class Summary:
     failed: int = 0
     lost: int = 0
     released: int = 0
-    abandoned: int = 0  # still running when the grace ended
-
-
-@dataclass(slots=True)
-class Answer:
-    """What became of a record in its handler: a result, or a failure, or it was answered there, or give it back."""
-
-    record: Record
-    result: Document | None = None
-    failure: Mapping[str, Any] | None = None
-    is_done: bool = False
-    is_lost: bool = False
-
-
-@dataclass(slots=True)
-class _Held:
-    """The records this worker holds a claim on."""
-
-    records: dict[int, Record] = field(default_factory=dict)
-    lock: Lock = field(default_factory=Lock)
-
-    def add(self, records: Sequence[Record]) -> None:
-        with self.lock:
-            self.records.update((record["claim_token"] << 64 | record["id"], record) for record in records)
-
-    def drop(self, records: Sequence[Record]) -> None:
-        with self.lock:
-            for record in records:
-                self.records.pop(record["claim_token"] << 64 | record["id"], None)
-
-    def has(self, record: Record) -> bool:
-        return (record["claim_token"] << 64 | record["id"]) in self.records
-
-    def __len__(self) -> int:
-        return len(self.records)
-
-    def all(self) -> list[Record]:
-        with self.lock:
-            return list(self.records.values())
+    abandoned: int = 0  # still running, or not answered, when the grace ended
 
 
 class Worker:
     """
-    Works on the records of one flow until `stop` is called, or, with `once`, until none is ready.
+    Works on the records of its flows until `stop` is called, or, with `once`, until none is ready.
 
-    `handler` is a function of the payload, or of `(record, context)`; it returns a dict or None. Its exception
-    fails its record and nothing else. `batch` is how many records one claim takes, `lease` how long a claim
-    lasts without a heartbeat, `poll` the pause between looks at an empty queue, `grace` how long running handlers
-    are waited for at the end; times in seconds.
+    `handlers` has a handler for each flow: a function of the payload, or of `(record, context)`; it returns a
+    dict or None. Its exception fails its record and nothing else. `batch` is how many records one claim takes at
+    most, `lease` how long a claim lasts without a heartbeat, `poll` the pause between looks at an empty queue,
+    `grace` how long running handlers and a database that is away are waited for at the end, `handler_timeout`
+    how long a handler may be silent; times in seconds. Raises `ValueError` for what cannot be.
     """
 
     def __init__(
         self,
         database: str | DatabaseManager,
-        flow_name: str,
-        handler: Handler,
+        handlers: Mapping[str, Handler],
         *,
+        source: DatabaseManager | None = None,
         concurrency: int = 4,
         batch: int = 100,
         lease: float = 60.0,
         poll: float = 5.0,
         grace: float = 30.0,
+        handler_timeout: float | None = None,
         once: bool = False,
     ) -> None:
-        for name, value, least in [("concurrency", concurrency, 1), ("batch", batch, 1)]:
-            if isinstance(value, bool) or not isinstance(value, int) or value < least:
-                raise ValueError(f"{name} is {value!r}: give a whole number from {least} up")
-        for name, seconds in [("lease", lease), ("poll", poll)]:
-            if not seconds > 0:
-                raise ValueError(f"{name} is {seconds!r}: give seconds above 0")
+        _check_options(concurrency, batch, lease, poll, grace, handler_timeout)
+        if not handlers:
+            raise ValueError("handlers is empty: give a handler for each flow to work on")
         if isinstance(database, str):
+            # A short wait for a connection: what is tried again anyway must not hold up a signal.
             database = DatabaseManager(
-                database, pool_size=concurrency + EXTRA_CONNECTIONS, application_name="pgconveyor worker"
+                database,
+                pool_size=concurrency + EXTRA_CONNECTIONS,
+                application_name="pgconveyor worker",
+                pool_timeout=5.0,
             )
-        self._processor = DistributedProcessor(database)
-        self._flow_name = flow_name
-        self._call = bind(handler)
-        self._concurrency, self._batch, self._once = concurrency, batch, once
+        self._processor = DistributedProcessor(database, source)
+        self._batch, self._concurrency, self._once = batch, concurrency, once
         self._lease, self._poll, self._grace = timedelta(seconds=lease), poll, grace
-        self._inbox: SimpleQueue[Record | None] = SimpleQueue()
-        self._outbox: SimpleQueue[Answer | None] = SimpleQueue()  # None: only wakes
-        self._held = _Held()
-        self._contexts: dict[int, Context] = {}  # of the records that run, by identity of the record
+        self._timeout = handler_timeout
+        self._held = Held()
+        self._threads = HandlerThreads(
+            self._processor, handlers, self._held, concurrency=concurrency, lease=self._lease, timeout=handler_timeout
+        )
         self._stopping, self._hurried, self._ended = Event(), Event(), Event()
-        self._next_claim = 0.0
+        self._deadline = math.inf  # of answers, once it is to stop
+        self._next_look = dict.fromkeys(handlers, 0.0)
+        self._suspect: Record | None = None  # waits until nothing else is held
+        self._alone: Record | None = None  # runs with nothing else beside it
+        self._pace = 0.0  # records a second
+        self._unsent: list[Answer] = []
         self.summary = Summary()
 
     def stop(self) -> None:
@@ -142,60 +113,94 @@ class Worker:
         """
         if self._stopping.is_set():
             self._hurried.set()
+        else:
+            self._deadline = time.monotonic() + self._grace
         self._stopping.set()
-        self._outbox.put(None)
+        self._threads.answers.put(None)
 
-    def run(self) -> Summary:
+    def run(self, begun: Callable[[], object] = lambda: None) -> Summary:
         """
-        Work. Raises `ConnectionError`, `SchemaMissing` or `ValueError` when it cannot begin; once it works, a
-        database that is away is waited for.
+        Work. Raises `ConnectionError`, `SchemaMissing` or `ValueError` when it cannot begin; once it works, and
+        has called `begun`, a database that is away is waited for.
         """
-        self._processor.get_queue_status(self._flow_name)
+        for flow_name in self._next_look:
+            self._processor.get_queue_status(flow_name)
         # Here too, not only in the thread: with `once` this may be all the housekeeping there is.
         self._processor.maintain()
+        begun()
+        self._threads.start()
         threads = [
-            *(Thread(target=self._handle_all, name=f"handler-{i}", daemon=True) for i in range(self._concurrency)),
-            Thread(target=self._repeat, args=(self._lease.total_seconds() / 3, self._heartbeat), daemon=True),
-            Thread(target=self._repeat, args=(MAINTAIN_EVERY, self._processor.maintain), daemon=True),
+            self._repeat(self._lease.total_seconds() / 3, self._heartbeat),
+            self._repeat(MAINTAIN_EVERY, self._maintain),
         ]
-        for thread in threads:
-            thread.start()
-        logger.info("working on %s as %s", self._flow_name, self._processor.instance_id)
+        if self._timeout is not None:
+            threads.append(self._repeat(self._timeout / 10, self._threads.give_up_silent))
+        logger.info("working on %s as %s", ", ".join(self._next_look), self._processor.instance_id)
         try:
             self._work()
         finally:
             self._drain()
             self._ended.set()
-            for _ in range(self._concurrency):
-                self._inbox.put(None)
-        for thread in threads if not self.summary.abandoned else []:
-            thread.join()
+        if not self.summary.abandoned:
+            self._threads.end()
+            for thread in threads:
+                thread.join()
         return self.summary
 
     def _work(self) -> None:
         while not self._stopping.is_set():
-            is_empty = self._persist(self._refill)
+            is_empty = self._persist(self._refill, unless=self._stopping)
             if self._once and is_empty and not self._held:
                 return
-            self._persist(self._flush, self._gather(self._next_claim - time.monotonic()))
+            self._flush(self._gather(self._until_next_claim()))
+            if self._threads.are_stuck:
+                logger.error("every handler was given up: ending")
+                self.stop()
             if self._once and not self._held:
-                self._next_claim = 0.0
+                self._next_look = dict.fromkeys(self._next_look, 0.0)
 
     def _refill(self) -> bool:
         """Claim when the handlers are about to run out. True when there was nothing to claim."""
-        if self._inbox.qsize() >= self._concurrency or time.monotonic() < self._next_claim:
+        if self._threads.waiting >= self._concurrency or self._is_reserved():
             return False
-        records = self._processor.claim_records_batch(self._flow_name, self._batch, lease=self._lease)
-        self._held.add(records)
-        for record in records:
-            self._inbox.put(record)
-        if not records:
-            self._next_claim = time.monotonic() + self._pause()
-        return not records
+        now = time.monotonic()
+        flows = [flow_name for flow_name, at in self._next_look.items() if at <= now]
+        room = min(self._batch, max(self._concurrency, int(AHEAD * self._pace)))
+        is_empty = bool(flows)
+        for flow_name in flows:
+            records = self._processor.claim_records_batch(flow_name, math.ceil(room / len(flows)), lease=self._lease)
+            self._held.add(records)
+            if not records:
+                self._next_look[flow_name] = time.monotonic() + self._pause(flow_name)
+                continue
+            is_empty = False
+            if len(records) == 1 and records[0]["crash_count"]:
+                self._suspect = records[0]
+                break
+            self._threads.put(records)
+        # Whoever was first is last next time, so that a claim that ends early passes over nobody for long.
+        for flow_name in flows[:1]:
+            self._next_look[flow_name] = self._next_look.pop(flow_name)
+        return is_empty
 
-    def _pause(self) -> float:
+    def _is_reserved(self) -> bool:
+        """
+        A record that ended workers before is handed out alone: it runs when nothing else is here that it could take
+        with it, and nothing is claimed meanwhile.
+        """
+        if self._suspect is not None and len(self._held) <= 1:
+            self._threads.put([self._suspect])
+            self._alone, self._suspect = self._suspect, None
+        return self._suspect is not None or (self._alone is not None and self._held.has(self._alone))
+
+    def _until_next_claim(self) -> float:
+        if self._threads.waiting >= self._concurrency or self._is_reserved():
+            return 1.0
+        return min(self._next_look.values()) - time.monotonic()
+
+    def _pause(self, flow_name: str) -> float:
         """Until the next look at an empty queue: when a record is due, but at the latest after `poll`, jittered."""
-        due_in = self._processor.due_in(self._flow_name)
+        due_in = self._processor.due_in(flow_name)
         poll = self._poll * random.uniform(0.75, 1.25)  # noqa: S311
         return poll if due_in is None else min(poll, max(due_in, LINGER))
 
@@ -203,12 +208,11 @@ class Worker:
         """Wait for an answer, then for what comes with it: until nobody is at work, or `LINGER` has passed."""
         answers: list[Answer] = []
         working = len(self._held)
-        if working and self._inbox.qsize() >= self._concurrency:
-            timeout = max(timeout, 1.0)
-        deadline = time.monotonic() + max(timeout, 0.0)
+        began = time.monotonic()
+        deadline = began + max(timeout, 0.0)
         while len(answers) < min(working or 1, self._batch):
             try:
-                answer = self._outbox.get(timeout=max(deadline - time.monotonic(), 0.0))
+                answer = self._threads.answers.get(timeout=max(deadline - time.monotonic(), 0.0))
             except Empty:
                 break
             if answer is None:
@@ -216,23 +220,38 @@ class Worker:
             if not answers:
                 deadline = time.monotonic() + LINGER
             answers.append(answer)
+        if answers:
+            pace = len(answers) / max(time.monotonic() - began, 0.001)
+            self._pace += (pace - self._pace) / 2
         return answers
 
-    def _flush(self, answers: list[Answer]) -> None:
-        """Send answers in bulk. While the database is away the caller keeps them; sending again is harmless."""
-        try:
-            self._send(answers)
-        except psycopg.DatabaseError as exc:
-            if len(answers) > 1:  # one of them cannot be stored: find it, and keep the others
-                for answer in answers:
-                    self._flush([answer])
-            elif answers[0].failure is None:
-                self._flush([Answer(answers[0].record, failure=_failure(exc))])
-            else:
-                logger.exception("record %s could not be answered; its lease will end", answers[0].record["id"])
-                self._held.drop([answers[0].record])
+    def _flush(self, answers: Sequence[Answer]) -> None:
+        """Send answers in bulk. While the database is away they are kept; sending again is harmless."""
+        self._unsent += answers
+        if self._unsent:
+            self._persist(self._send_all, unless=self._hurried)
 
-    def _send(self, answers: list[Answer]) -> None:
+    def _send_all(self) -> None:
+        try:
+            self._send(self._unsent)
+        except psycopg.DatabaseError:
+            # One of them cannot be stored: find it, and keep the others.
+            for answer in list(self._unsent):
+                self._send_one(answer)
+                self._unsent.remove(answer)
+        self._unsent.clear()
+
+    def _send_one(self, answer: Answer) -> None:
+        try:
+            self._send([answer])
+        except psycopg.DatabaseError as exc:
+            if answer.failure is None:
+                self._send_one(Answer(answer.record, failure=failure_of(exc)))
+            else:
+                logger.exception("record %s could not be answered; its lease will end", answer.record["id"])
+                self._held.drop([answer.record])
+
+    def _send(self, answers: Sequence[Answer]) -> None:
         completed = [(a.record, a.result) for a in answers if a.result is not None]
         failed = [(a.record, a.failure) for a in answers if a.failure is not None]
         unknown = [a.record for a in answers if not (a.is_done or a.is_lost or a.result is not None or a.failure)]
@@ -245,7 +264,7 @@ class Worker:
         self._held.drop([answer.record for answer in answers])
         self._count(answers, outcomes)
 
-    def _count(self, answers: list[Answer], outcomes: Mapping[str, list[str]]) -> None:
+    def _count(self, answers: Sequence[Answer], outcomes: Mapping[str, list[str]]) -> None:
         self.summary.completed += sum(a.is_done for a in answers)
         self.summary.lost += sum(a.is_lost for a in answers)
         for name, of_each in outcomes.items():
@@ -255,26 +274,38 @@ class Worker:
             if lost:
                 logger.warning("%d of %d answers (%s) came too late and were dropped", lost, len(of_each), name)
 
-    def _persist(self, action: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | None:
-        """Do it, however long the database is away; give up only when told to hurry."""
-        wait = BACK_OFF[0]
+    def _persist(self, action: Callable[[], T], *, unless: Event) -> T | None:
+        """Do it, however long the database is away; give up when `unless` is set, or the grace has ended."""
+        wait, away_since = BACK_OFF[0], time.monotonic()
         while True:
             try:
-                return action(*args, **kwargs)
+                result = action()
             except DatabaseUnavailable as exc:
-                if self._hurried.is_set():
+                left = self._deadline - time.monotonic()
+                if unless.is_set() or left <= 0:
+                    logger.warning("%s; giving up", exc)
                     return None
-                logger.warning("%s; trying again in about %.1f s", exc, wait)
-                self._hurried.wait(wait * random.uniform(0.75, 1.25))  # noqa: S311
+                logger.warning("%s; trying again in about %.1f s", exc, min(wait, left))
+                unless.wait(min(wait * random.uniform(0.75, 1.25), left))  # noqa: S311
                 wait = min(wait * 2, BACK_OFF[1])
+            else:
+                if wait > BACK_OFF[0]:
+                    logger.info("the database is back after %.1f s", time.monotonic() - away_since)
+                return result
 
-    def _repeat(self, every: float, action: Callable[[], object]) -> None:
+    def _repeat(self, every: float, action: Callable[[], object]) -> Thread:
         """Call it at about that interval until the end; an error is for the next call to mend."""
-        while not self._ended.wait(every * random.uniform(0.75, 1.0)):  # noqa: S311
-            try:
-                action()
-            except (psycopg.Error, ConnectionError, RuntimeError) as exc:
-                logger.warning("%s: %s", getattr(action, "__name__", action), exc)
+
+        def repeat() -> None:
+            while not self._ended.wait(every * random.uniform(0.75, 1.0)):  # noqa: S311
+                try:
+                    action()
+                except (psycopg.Error, ConnectionError, RuntimeError) as exc:
+                    logger.warning("%s: %s", getattr(action, "__name__", "").strip("_"), exc)
+
+        thread = Thread(target=repeat, daemon=True)
+        thread.start()
+        return thread
 
     def _heartbeat(self) -> None:
         records = self._held.all()
@@ -284,84 +315,40 @@ class Worker:
             lost = [record for record, end in zip(part, ends, strict=True) if end is None]
             self._held.drop(lost)
 
-    def _handle_all(self) -> None:
-        while (record := self._inbox.get()) is not None:
-            # A claim that was lost while it waited here is somebody else's work by now.
-            self._outbox.put(self._handle(record) if self._held.has(record) else Answer(record, is_lost=True))
-            self._contexts.pop(id(record), None)
-
-    def _handle(self, record: Record) -> Answer:
-        context = self._contexts[id(record)] = Context(self._processor.rpa_db.connection)
-        try:
-            result = self._call(record, context)
-            text = encode_object({} if result is None else result, "the handler's result")
-            if not context.is_used:
-                return Answer(record, result=text)
-            context.connection.execute(COMPLETE, [record["id"], text, record["claim_token"]])
-        except BaseException as exc:  # noqa: BLE001  whatever the handler raises is its record's failure
-            return self._failed(record, context, exc)
-        return self._committed(record, context)
-
-    def _is_in_transaction(self, record: Record) -> bool:
-        context = self._contexts.get(id(record))
-        return context is not None and context.is_used
-
-    def _committed(self, record: Record, context: Context) -> Answer:
-        try:
-            context.close()
-        except DatabaseUnavailable:
-            return Answer(record)
-        except psycopg.Error as exc:
-            return Answer(record, failure=_failure(exc))
-        return Answer(record, is_done=True)
-
-    def _failed(self, record: Record, context: Context, exc: BaseException) -> Answer:
-        is_broken = context.is_broken
-        try:
-            context.close(exc)
-        except BaseException as again:  # noqa: BLE001  it comes back translated, or the roll-back failed as well
-            exc = again
-        if isinstance(exc, ClaimLost):
-            logger.warning("record %s: %s", record["id"], exc.diag.message_primary or exc)
-            return Answer(record, is_lost=True)
-        if is_broken:
-            return Answer(record)
-        logger.warning("record %s failed: %s: %s", record["id"], type(exc).__name__, _text(exc))
-        return Answer(record, failure=_failure(exc))
+    def _maintain(self) -> None:
+        if orphaned := self._processor.maintain().get("orphaned"):
+            logger.warning("took back %d records whose leases had ended", orphaned)
 
     def _drain(self) -> None:
-        unstarted = []
-        while True:
-            try:
-                record = self._inbox.get_nowait()
-            except Empty:
-                break
-            if record is not None:
-                unstarted.append(record)
-        if unstarted:
-            self._persist(self._flush, [Answer(record) for record in unstarted])
-        deadline = time.monotonic() + self._grace
-        while self._held and time.monotonic() < deadline and not self._hurried.is_set():
-            self._persist(self._flush, self._gather(deadline - time.monotonic()))
-        if abandoned := self._held.all():
-            self.summary.abandoned = len(abandoned)
-            logger.warning("%d records were still running and are given back", len(abandoned))
+        """Give back what has not started, wait for what runs, answer; all of it within the grace."""
+        self._deadline = min(self._deadline, time.monotonic() + self._grace)
+        unstarted = self._threads.take_back() + ([self._suspect] if self._suspect else [])
+        if self._stopping.is_set():
+            logger.info(
+                "stopping: %d records go back, %d are finished", len(unstarted), len(self._held) - len(unstarted)
+            )
+        self._flush([Answer(record) for record in unstarted])
+        while self._held and time.monotonic() < self._deadline and not self._hurried.is_set():
+            self._flush(self._gather(self._deadline - time.monotonic()))
+        unanswered = [answer.record["id"] for answer in self._unsent]
+        left = [record for record in self._held.all() if record["id"] not in unanswered] + self._threads.overdue
+        if left or unanswered:
+            self.summary.abandoned = len(left) + len(unanswered)
+            logger.warning("%d records still ran, %d answers could not be sent", len(left), len(unanswered))
             # One that its handler has locked in a transaction would block us: its lease ends.
-            free = [record for record in abandoned if not self._is_in_transaction(record)]
-            self._persist(self._flush, [Answer(record) for record in free])
+            free = [record for record in left if not self._threads.is_in_transaction(record)]
+            self._deadline = time.monotonic()
+            self._flush([Answer(record) for record in free])
 
 
-def _text(exc: BaseException) -> str:
-    try:
-        return storable(str(exc) or repr(exc))
-    except Exception:  # noqa: BLE001  an exception may fail to describe itself
-        return f"{type(exc).__name__}, which has no text"
-
-
-def _failure(exc: BaseException) -> dict[str, Any]:
-    return {
-        "error": _text(exc),
-        "error_type": storable(type(exc).__name__),
-        "context": {"traceback": storable("".join(traceback.format_exception(exc))[-4000:])},
-        "permanent": isinstance(exc, PermanentError),
-    }
+def _check_options(
+    concurrency: int, batch: int, lease: float, poll: float, grace: float, handler_timeout: float | None
+) -> None:
+    for name, number, most in [("concurrency", concurrency, 256), ("batch", batch, 10_000)]:
+        if isinstance(number, bool) or not isinstance(number, int) or not 1 <= number <= most:
+            raise ValueError(f"{name} is {number!r}: give a whole number from 1 to {most}")
+    for name, seconds, least in [("lease", lease, 1), ("poll", poll, 0.01), ("grace", grace, 0)]:
+        if not least <= seconds <= DAY:
+            raise ValueError(f"{name} is {seconds!r}: give seconds from {least} to {DAY}, a day")
+    if handler_timeout is not None and not 0.1 <= handler_timeout <= DAY:
+        raise ValueError(f"handler_timeout is {handler_timeout!r}: give seconds from 0.1 to {DAY}, a day, or None")

@@ -1,9 +1,10 @@
 -- Hand up to p_batch_size records of a flow to one caller: highest priority first, then due time, then id.
 -- Callers never wait for each other and never get the same record.  When the lease ends maintain() gives the
 -- record to somebody else, and this token stops working.
---
 -- Walks the priority levels from the top: a seek finds the next level that has records, one statement takes
 -- from it.  Starts at the session's floor while there is one (see scan_floor).
+-- A record that ended its claims twice without an answer may be what ended its workers: it is handed out alone, so that
+-- its neighbours do not use up their crash budgets with it.
 create or replace function conveyor.claim_records_batch(
     p_flow_name  text,
     p_batch_size integer,
@@ -16,7 +17,8 @@ create or replace function conveyor.claim_records_batch(
         retry_count      integer,
         created_at       timestamptz,
         claim_token      bigint,
-        lease_expires_at timestamptz
+        lease_expires_at timestamptz,
+        crash_count      integer
     )
     language plpgsql
     volatile
@@ -29,6 +31,7 @@ create or replace function conveyor.claim_records_batch(
 as $$
 #variable_conflict use_column
 declare
+    c_suspect   constant integer := 2;
     c_index     constant oid := 'conveyor.idx_processing_queue_pending'::regclass;
     v_now       constant timestamptz := clock_timestamp();
     v_flow      constant conveyor.flow := conveyor._flow_settings(p_flow_name);
@@ -43,6 +46,8 @@ declare
     v_at        conveyor.scan_floor;
     v_read      bigint;
     v_pages     bigint;
+    v_suspect   boolean;
+    v_alone     boolean;
     v_levels    integer;
     v_count     integer;
     v_left      integer := p_batch_size;
@@ -64,8 +69,8 @@ begin
         v_at := case when v_full then row(-32768, '-infinity', 0, null, null)::conveyor.scan_floor else v_floor end;
 
         loop
-            select -q.priority::integer, coalesce(q.run_at, q.created_at), q.id
-            into v_at.rank, v_at.due_at, v_at.id
+            select -q.priority::integer, coalesce(q.run_at, q.created_at), q.id, q.crash_count >= c_suspect
+            into v_at.rank, v_at.due_at, v_at.id, v_suspect
             from conveyor.processing_queue as q
             where q.flow_name = p_flow_name
                 and q.status = 'pending'
@@ -76,6 +81,7 @@ begin
 
             v_levels := v_levels + 1;
             if v_at.due_at <= v_now then
+                v_alone := v_suspect and v_left = p_batch_size and v_alone is distinct from true;
                 return query
                 with claimed as (
                     update conveyor.processing_queue as q
@@ -96,23 +102,24 @@ begin
                             and -p.priority::integer = v_at.rank
                             and (coalesce(p.run_at, p.created_at), p.id) >= (v_at.due_at, v_at.id)
                             and coalesce(p.run_at, p.created_at) <= v_now
+                            and (p.crash_count >= c_suspect) = v_alone
                         order by coalesce(p.run_at, p.created_at), p.id
-                        limit v_left
+                        limit case when v_alone then 1 else v_left end
                         for update skip locked
                     ))
-                    returning q.id, q.payload, q.retry_count, q.created_at, q.run_at
+                    returning q.id, q.payload, q.retry_count, q.created_at, q.run_at, q.crash_count
                 )
-                select c.id, c.payload, c.retry_count, c.created_at, v_token, v_lease_end
+                select c.id, c.payload, c.retry_count, c.created_at, v_token, v_lease_end, c.crash_count
                 from claimed as c
                 order by coalesce(c.run_at, c.created_at), c.id;
 
                 get diagnostics v_count = row_count;
-                v_left := v_left - v_count;
+                v_left := case when v_alone and v_count = 1 then 0 else v_left - v_count end;
                 exit when v_left = 0;
+                continue when v_alone;  -- others have all suspects of this level: now the rest
             end if;
 
-            v_at.due_at := 'infinity';  -- on to the next level
-            v_at.id := 9223372036854775807;
+            v_at := row(v_at.rank, 'infinity', 9223372036854775807, null, null);  -- on to the next level
         end loop;
 
         -- Short from the floor: look once from the start, unless such looks are dear and the last one is fresh.
@@ -128,10 +135,8 @@ begin
         or pg_stat_get_xact_blocks_fetched(c_index) - v_pages >= 64 + p_batch_size / 16 + 8 * v_levels
     then
         if v_full then
-            v_floor := row(
-                coalesce(v_floor.rank, 0), coalesce(v_floor.due_at, v_now), coalesce(v_floor.id, 0),
-                v_started, clock_timestamp() - v_started
-            );
+            v_floor := row(coalesce(v_floor.rank, 0), coalesce(v_floor.due_at, v_now), coalesce(v_floor.id, 0),
+                v_started, clock_timestamp() - v_started);
         end if;
         perform conveyor._raise_floor(v_setting, v_floor, v_token, v_lease_end);
     elsif v_full and v_floor is not null then

@@ -9,6 +9,7 @@ declare
     v_status   constant jsonb := conveyor.get_queue_status();
     v_standby  constant boolean := pg_is_in_recovery();
     v_overdue  bigint;
+    v_crashed  bigint;
     v_problems text[];
 begin
     select count(*)
@@ -17,15 +18,25 @@ begin
     where q.status = 'processing'
         and q.lease_expires_at < statement_timestamp() - interval '5 minutes';
 
+    select count(*)
+    into v_crashed
+    from conveyor.processing_queue as q
+    where q.failure_kind = 'crashed'
+        and q.updated_at > statement_timestamp() - interval '1 day';
+
     v_problems := array_remove(array[
         case when v_standby then 'the server is a standby: records can be neither added nor claimed' end,
         case when v_overdue > 0 then format(
             '%s records hold leases that ended more than 5 minutes ago: nobody calls maintain()', v_overdue
+        ) end,
+        case when v_crashed > 0 then format(
+            '%s records were failed within a day because their claims kept ending without an answer: '
+            'list_records shows them, requeue_records brings them back', v_crashed
         ) end
     ], null);
 
     return jsonb_build_object(
-        'status', case when v_standby then 'unhealthy' when v_overdue > 0 then 'degraded' else 'healthy' end,
+        'status', case when v_standby then 'unhealthy' when v_problems <> '{}' then 'degraded' else 'healthy' end,
         'queue_status', v_status - 'by_flow' - 'completed_records',
         'problems', to_jsonb(v_problems),
         'timestamp', to_char(clock_timestamp() at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"')

@@ -161,7 +161,7 @@ def bench_worker(bench: Bench) -> list[Result]:
         os.environ["PREFECT_ENVIRONMENT"] = "development"
         with DatabaseManager("bench") as database:
             started = time.perf_counter()
-            done = Worker(database, "f", noop, once=True).run().completed
+            done = Worker(database, {"f": noop}, once=True).run().completed
             ours = done / (time.perf_counter() - started)
     ratio = ours / bare
     detail = f"{ours:,.0f} against {bare:,.0f} records/s"

@@ -16,7 +16,7 @@ from pgconveyor.distributed import DistributedProcessor as Processor
 from pgconveyor.errors import ClaimLost, RecordNotFound
 from pgconveyor.tokens import TokenBook
 
-CLAIMED = {"id", "flow_name", "payload", "retry_count", "created_at", "claim_token", "lease_expires_at"}
+CLAIMED = {"id", "flow_name", "payload", "retry_count", "created_at", "claim_token", "lease_expires_at", "crash_count"}
 NOT_JSON = {"nan": float("nan"), "infinity": [float("-inf")], "nul": "a\0b", "nul key": {"\0": 1}, "bytes": b"x"}
 NOT_JSON |= {"surrogate": "\ud800", "time": datetime(2030, 1, 1), "object": object(), "set": {1, 2}}
 NOT_JSON |= {"deep": functools.reduce(lambda inner, _: [inner], range(100_000), [])}

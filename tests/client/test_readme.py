@@ -46,7 +46,7 @@ def test_its_sql_and_python_run_as_written(dsn: str, conn: psycopg.Connection, m
     conn.execute("create table booking (record_id bigint, name text)")
     conn.execute("select conveyor.add_record('bookings', '{\"name\": \"Ada\"}')")
     with DatabaseManager("rpa_db") as database:
-        Worker(database, "bookings", names["book"], once=True).run()
+        Worker(database, {"bookings": names["book"]}, once=True).run()
     assert conn.execute("select name from booking").fetchall() == [("Ada",)]
 
 

@@ -59,7 +59,7 @@ def work(rpa_db: DatabaseManager, queue: Queue, caplog: pytest.LogCaptureFixture
 
     def work(handler: Fn, n: int = 1, **options: object) -> Summary:
         queue.add(n)
-        worker = Worker(rpa_db, "f", handler, once=True, grace=1, **options)
+        worker = Worker(rpa_db, {"f": handler}, once=True, grace=1, **options)
         hurry = threading.Timer(10, lambda: (worker.stop(), worker.stop()))
         hurry.start()
         try:

@@ -29,7 +29,7 @@ insert into conveyor.processing_queue (flow_name, payload, status, failure_kind,
 values
     ('survey', '{}', 'completed', null, '2020-01-01 00:00+00'),
     ('survey', '{}', 'failed', 'error', '2020-01-01 00:00+00'),
-    ('survey', '{}', 'failed', 'crashed', '2020-01-01 00:00+00'),
+    ('survey', '{}', 'failed', 'cancelled', '2020-01-01 00:00+00'),
     ('invoice', '{}', 'pending', null, '2100-01-01 00:00+00');
 
 select conveyor.add_records_to_queue('survey', '[{}, {}, {}]');

@@ -8,7 +8,7 @@ select is(
 );
 
 insert into conveyor.processing_queue (id, flow_name, payload, crash_count)
-values (1, 'survey', '{}', 0), (2, 'survey', '{}', 4), (3, 'survey', '{}', 0), (4, 'invoice', '{}', 0);
+values (1, 'survey', '{}', 0), (2, 'survey', '{}', 1), (3, 'survey', '{}', 0), (4, 'invoice', '{}', 0);
 
 create temporary table held on commit drop as
 select c.*
@@ -16,7 +16,8 @@ from (values ('survey'), ('invoice')) as f (flow_name)
 cross join conveyor.claim_records_batch(f.flow_name, 10, 'worker-1') as c;
 
 update conveyor.processing_queue as q
-set lease_expires_at = clock_timestamp()
+set lease_expires_at = clock_timestamp(),
+    crash_count      = 4 * q.crash_count
 where q.id in (1, 2, 4);
 
 -- Long in processing, but its lease runs: only an explicit clean-up with a timeout takes it.

@@ -5,8 +5,8 @@ select plan(13);
 insert into conveyor.processing_queue
     (id, flow_name, payload, retry_count, crash_count, priority, dedup_key, created_at)
 values
-    (1, 'survey', '{"n": 1}', 9, 2, 7, 'one', '2020-01-01 00:00+00'),
-    (2, 'survey', '{"n": 2}', 0, 4, 0, null, '2020-01-02 00:00+00'),
+    (1, 'survey', '{"n": 1}', 9, 1, 7, 'one', '2020-01-01 00:00+00'),
+    (2, 'survey', '{"n": 2}', 0, 0, 0, null, '2020-01-02 00:00+00'),
     (3, 'survey', '{"n": 3}', 0, 0, 0, null, '2020-01-03 00:00+00'),
     (4, 'survey', '{"n": 4}', 0, 0, 0, null, '2020-01-04 00:00+00'),
     (5, 'survey', '{"n": 5}', 0, 0, 0, null, '2020-01-05 00:00+00'),
@@ -18,7 +18,8 @@ select c.* from conveyor.claim_records_batch('survey', 4, 'worker-1') as c;
 select conveyor.mark_record_failed(h.id, 'no', h.claim_token) from held as h where h.id = 1;
 select conveyor.mark_record_completed(h.id, '{}', h.claim_token) from held as h where h.id = 3;
 update conveyor.processing_queue as q
-set lease_expires_at = clock_timestamp()
+set lease_expires_at = clock_timestamp(),
+    crash_count      = 4
 where q.id = 2;
 select conveyor.cleanup_orphaned_records();
 

@@ -6,7 +6,7 @@ select is(conveyor.reset_failed_records('survey'), 0, 'a flow that nobody knows 
 
 insert into conveyor.processing_queue (id, flow_name, payload, retry_count, crash_count, priority, created_at)
 values
-    (1, 'survey', '{"n": 1}', 1, 2, 0, '2020-01-01 00:00+00'),
+    (1, 'survey', '{"n": 1}', 1, 0, 0, '2020-01-01 00:00+00'),
     (2, 'survey', '{"n": 2}', 2, 0, 0, '2020-01-02 00:00+00'),
     (3, 'survey', '{"n": 3}', 0, 0, 7, '2020-01-03 00:00+00'),
     (4, 'survey', '{"n": 4}', 0, 0, 0, '2020-01-04 00:00+00'),
@@ -16,6 +16,10 @@ create temporary table held on commit drop as
 select c.*
 from (values ('survey'), ('invoice')) as f (flow_name)
 cross join conveyor.claim_records_batch(f.flow_name, 10, 'worker-1') as c;
+
+update conveyor.processing_queue as q
+set crash_count = 1
+where q.id = 1;
 
 select conveyor.mark_record_failed(h.id, 'no', h.claim_token) from held as h where h.id <> 4;
 
@@ -37,7 +41,7 @@ select results_eq(
     order by q.id
     $$,
     $$
-    values (1::bigint, 'pending', 2, 2, 0), (3, 'pending', 1, 0, 0)
+    values (1::bigint, 'pending', 2, 1, 0), (3, 'pending', 1, 0, 0)
     $$,
     'a record that was reset is pending, has no holder and keeps its counts'
 );
