@@ -96,7 +96,7 @@ class Worker:
         self._threads = HandlerThreads(
             self._processor, handlers, self._held, concurrency=concurrency, lease=self._lease, timeout=handler_timeout
         )
-        self._stopping, self._hurried, self._ended = Event(), Event(), Event()
+        self._stopping, self._hurried, self._ended, self._told = Event(), Event(), Event(), Event()
         self._deadline = math.inf  # of answers, once it is to stop
         self._next_look = dict.fromkeys(handlers, 0.0)
         self._suspect: Record | None = None  # waits until nothing else is held
@@ -116,6 +116,7 @@ class Worker:
         else:
             self._deadline = time.monotonic() + self._grace
         self._stopping.set()
+        self._told.set()
         self._threads.answers.put(None)
 
     def run(self, begun: Callable[[], object] = lambda: None) -> Summary:
@@ -286,7 +287,9 @@ class Worker:
                     logger.warning("%s; giving up", exc)
                     return None
                 logger.warning("%s; trying again in about %.1f s", exc, min(wait, left))
-                unless.wait(min(wait * random.uniform(0.75, 1.25), left))  # noqa: S311
+                if self._told.wait(min(wait * random.uniform(0.75, 1.25), left)):  # noqa: S311
+                    self._told.clear()
+                    logger.info("told to stop")
                 wait = min(wait * 2, BACK_OFF[1])
             else:
                 if wait > BACK_OFF[0]:
