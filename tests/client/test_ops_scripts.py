@@ -38,7 +38,7 @@ def test_without_its_variables_it_says_how_to_call_it(psql: Psql, script: str) -
     if script == "status":
         assert (done.returncode, "healthy" in done.stdout) == (0, True)
     else:
-        assert (done.returncode, "usage: psql -X -v flow=NAME" in done.stderr) == (3, True)
+        assert (done.returncode, "usage: psql -X -d rpa_db -v flow=NAME" in done.stderr) == (3, True)
 
 
 def test_failed_lists_a_page(psql: Psql, conn: psycopg.Connection) -> None:
