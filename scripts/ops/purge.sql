@@ -1,6 +1,6 @@
 -- Delete records of a flow that were completed longer ago, at most 10,000 a run.
 --
---   psql -X -d rpa_db -v flow=survey_processor -v older_than='30 days' -f scripts/ops/purge.sql               say how many
+--   psql -X -d rpa_db -v flow=survey_processor -v older_than='30 days' -f scripts/ops/purge.sql    say how many
 --   psql -X -d rpa_db -v flow=survey_processor -v older_than='30 days' -v apply=1 -f scripts/ops/purge.sql    do it
 
 \set ON_ERROR_STOP on
