@@ -77,6 +77,21 @@ def test_a_lost_claim_undoes_what_was_written_with_the_answer(conn: psycopg.Conn
     assert sql.column(conn, "select name from booking") == []
 
 
+@pytest.mark.parametrize(
+    ("end", "outcome", "status"), [("commit", "lost", "completed"), ("rollback", "done", "pending")]
+)
+def test_a_release_settles_whether_an_answer_was_committed(
+    connect: sql.Connect, end: str, outcome: str, status: str
+) -> None:
+    before, after = connect(), connect()
+    record = sql.one(before)
+    before.execute("begin")
+    sql.answer_one(before, "complete", record)
+    before.execute(end)
+    assert sql.release(after, [record]) == [outcome]
+    assert sql.row(after, record.id)["status"] == status
+
+
 def test_its_login_role_may_work_and_nothing_else(embedded: EmbeddedServer) -> None:
     dsn = embedded.ensure_database("rpa_db")
     with psycopg.connect(dsn) as owner:
