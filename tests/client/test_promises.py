@@ -70,6 +70,19 @@ def test_after_delete_and_truncate_only_their_attempts_are_left_over(conn: psyco
     assert sql.problems(conn) == []
 
 
+@pytest.mark.parametrize("status", ["completed", "failed"])
+def test_a_held_record_that_is_settled_by_hand_keeps_its_lease_until_repaired(
+    conn: psycopg.Connection, status: str
+) -> None:
+    record = sql.one(conn)
+    conn.execute(f"update {QUEUE} set status = %s", [status])
+    assert [problem for problem, *_ in sql.problems(conn)] == ["answered, but still leased"]
+    assert (sql.maintain(conn)["orphaned"], sql.claim(conn, "f")) == (0, [])
+    conn.execute("select from conveyor.check_integrity(p_repair => true)")
+    assert sql.problems(conn) == []
+    assert sql.row(conn, record.id)["status"] == status
+
+
 def test_explicit_ids_run_out_of_step_until_repaired(conn: psycopg.Connection) -> None:
     conn.execute(f"insert into {QUEUE} (id, flow_name, payload) values (1, 'f', '{{}}'), (50, 'f', '{{}}')")
     assert [problem for problem, *_ in sql.problems(conn)] == ["ids run out of step"]
