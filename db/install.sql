@@ -1,4 +1,4 @@
--- Install or upgrade the queue:  psql -X -f db/install.sql
+-- Install or upgrade the queue:  psql -X -d rpa_db -f db/install.sql
 -- One transaction; running it again changes nothing.
 --
 -- This is the table of contents: top to bottom is the order in which things come to exist.

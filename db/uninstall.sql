@@ -1,7 +1,7 @@
 -- Remove the queue.  Refuses while there are records:
 --
---   psql -X -f db/uninstall.sql                  only when the queue is empty
---   psql -X -v drop_data=1 -f db/uninstall.sql   with everything in it
+--   psql -X -d rpa_db -f db/uninstall.sql                  only when the queue is empty
+--   psql -X -d rpa_db -v drop_data=1 -f db/uninstall.sql   with everything in it
 --
 -- The roles stay: they belong to the whole cluster.  drop role conveyor_owner, conveyor_producer, … removes them.
 

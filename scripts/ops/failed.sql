@@ -1,12 +1,12 @@
 -- The failed records of a flow with their errors, a page at a time.
 --
---   psql -X -v flow=survey_processor -f scripts/ops/failed.sql
---   psql -X -v flow=survey_processor -v after=4711 -f scripts/ops/failed.sql     the page after record 4711
+--   psql -X -d rpa_db -v flow=survey_processor -f scripts/ops/failed.sql
+--   psql -X -d rpa_db -v flow=survey_processor -v after=4711 -f scripts/ops/failed.sql     the page after record 4711
 
 \set ON_ERROR_STOP on
 \if :{?flow}
 \else
-    do $$ begin raise 'usage: psql -X -v flow=NAME [-v after=ID] -f scripts/ops/failed.sql'; end; $$;
+    do $$ begin raise 'usage: psql -X -d rpa_db -v flow=NAME [-v after=ID] -f scripts/ops/failed.sql'; end; $$;
 \endif
 \if :{?after}
 \else

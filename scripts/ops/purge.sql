@@ -1,7 +1,7 @@
 -- Delete records of a flow that were completed longer ago, at most 10,000 a run.
 --
---   psql -X -v flow=survey_processor -v older_than='30 days' -f scripts/ops/purge.sql               say how many
---   psql -X -v flow=survey_processor -v older_than='30 days' -v apply=1 -f scripts/ops/purge.sql    do it
+--   psql -X -d rpa_db -v flow=survey_processor -v older_than='30 days' -f scripts/ops/purge.sql    say how many
+--   psql -X -d rpa_db -v flow=survey_processor -v older_than='30 days' -v apply=1 -f scripts/ops/purge.sql    do it
 
 \set ON_ERROR_STOP on
 \if :{?flow}
@@ -11,7 +11,7 @@
     \endif
 \else
     do $$ begin
-        raise 'usage: psql -X -v flow=NAME -v older_than=INTERVAL [-v apply=1] -f scripts/ops/purge.sql';
+        raise 'usage: psql -X -d rpa_db -v flow=NAME -v older_than=INTERVAL [-v apply=1] -f scripts/ops/purge.sql';
     end; $$;
 \endif
 

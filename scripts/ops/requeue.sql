@@ -1,12 +1,12 @@
 -- Give failed records a fresh start, whatever they failed of: all of a flow, at most 10,000 a run.
 --
---   psql -X -v flow=survey_processor -f scripts/ops/requeue.sql               say how many
---   psql -X -v flow=survey_processor -v apply=1 -f scripts/ops/requeue.sql    do it
+--   psql -X -d rpa_db -v flow=survey_processor -f scripts/ops/requeue.sql               say how many
+--   psql -X -d rpa_db -v flow=survey_processor -v apply=1 -f scripts/ops/requeue.sql    do it
 
 \set ON_ERROR_STOP on
 \if :{?flow}
 \else
-    do $$ begin raise 'usage: psql -X -v flow=NAME [-v apply=1] -f scripts/ops/requeue.sql'; end; $$;
+    do $$ begin raise 'usage: psql -X -d rpa_db -v flow=NAME [-v apply=1] -f scripts/ops/requeue.sql'; end; $$;
 \endif
 
 begin;

@@ -1,6 +1,6 @@
 -- How many records are in which state, by flow, and whether the queue is healthy.
 --
---   psql -X -f scripts/ops/status.sql
+--   psql -X -d rpa_db -f scripts/ops/status.sql
 
 \set ON_ERROR_STOP on
 

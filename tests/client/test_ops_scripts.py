@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +9,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from pgconveyor.embedded import wheel_binaries
+import tools
 
 OPS = Path(__file__).parents[2] / "scripts/ops"
 SCRIPTS = sorted(path.stem for path in OPS.glob("*.sql"))
@@ -21,10 +20,8 @@ Psql = Callable[..., subprocess.CompletedProcess[str]]
 @pytest.fixture
 def psql(dsn: str) -> Psql:
     def psql(script: str, **variables: object) -> subprocess.CompletedProcess[str]:
-        program = shutil.which("psql") or str(wheel_binaries() / "psql")
         given = [part for name, value in variables.items() for part in ("-v", f"{name}={value}")]
-        command = [program, "-XAt", "-d", dsn, *given, "-f", OPS / f"{script}.sql"]
-        return subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+        return tools.psql(dsn, "-At", *given, "-f", OPS / f"{script}.sql")
 
     return psql
 
@@ -41,7 +38,7 @@ def test_without_its_variables_it_says_how_to_call_it(psql: Psql, script: str) -
     if script == "status":
         assert (done.returncode, "healthy" in done.stdout) == (0, True)
     else:
-        assert (done.returncode, "usage: psql -X -v flow=NAME" in done.stderr) == (3, True)
+        assert (done.returncode, "usage: psql -X -d rpa_db -v flow=NAME" in done.stderr) == (3, True)
 
 
 def test_failed_lists_a_page(psql: Psql, conn: psycopg.Connection) -> None:

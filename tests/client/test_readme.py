@@ -1,36 +1,31 @@
-"""The README is true: its code runs, its files are there, its commands exist."""
+"""The README is true: its code runs; and of each page: its files are there, its commands and functions exist."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from pathlib import Path
 
 import psycopg
 import pytest
 from click.testing import CliRunner
 
+from documents import PAGES, ROOT, blocks, filled
 from pgconveyor.cli import cli
 from pgconveyor.database import DatabaseManager
 from pgconveyor.worker import Worker
 
-ROOT = Path(__file__).parents[2]
-README = (ROOT / "README.md").read_text()
-
-
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"(?ms)^```{language}\n(.*?)^```", README)
+each_page = pytest.mark.parametrize("page", PAGES)
 
 
 def test_its_sql_and_python_run_as_written(dsn: str, conn: psycopg.Connection, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("PREFECT_ENVIRONMENT", raising=False)
     monkeypatch.setenv("DEVELOPMENT_GLOBAL_RPA_DB_TYPE", "postgresql")
     monkeypatch.setenv("DEVELOPMENT_GLOBAL_RPA_DB_CONNECTION_STRING", dsn)
-    produce, greet, answer, book = blocks("python")
+    produce, greet, answer, book = blocks("README.md", "python")
     names: dict[str, Callable[..., object]] = {}
 
     exec(produce, names)
-    add_and_claim, *configure = blocks("sql")
+    add_and_claim, *configure = blocks("README.md", "sql")
     conn.execute(add_and_claim)
     exec(greet + book, names)
     for block in configure:
@@ -51,7 +46,7 @@ def test_its_sql_and_python_run_as_written(dsn: str, conn: psycopg.Connection, m
 
 
 def test_the_answers_it_shows_are_accepted(conn: psycopg.Connection) -> None:
-    [text] = blocks("text")
+    [text] = blocks("README.md", "text")
     calls = [re.sub(r"\s+--.*", "", line) for line in text.splitlines()]
     assert len(calls) == 4
     conn.execute("select from conveyor.add_records_to_queue('greetings', '[{}, {}, {}, {}]')")
@@ -60,27 +55,40 @@ def test_the_answers_it_shows_are_accepted(conn: psycopg.Connection) -> None:
         conn.execute("select id, claim_token from conveyor.claim_records_batch('greetings', 4)").fetchall(),
         strict=True,
     ):
-        conn.execute(call.replace("ID", str(record_id)).replace("TOKEN", str(token)))
+        conn.execute(filled(call, record_id, token))
     states = conn.execute("select status from conveyor.processing_queue order by id").fetchall()
     assert states == [("processing",), ("completed",), ("failed",), ("pending",)]
 
 
-def test_each_file_it_names_is_there() -> None:
-    named = set(re.findall(r"`((?:db|client|tests|scripts)/[\w./-]+)`", README))
+@each_page
+def test_each_file_it_names_is_there(page: str) -> None:
+    named = set(re.findall(r"`((?:db|client|tests|scripts)/[\w./-]+)`", PAGES[page]))
+    linked = set(re.findall(r"\]\(([\w./-]+)\)", PAGES[page]))
     assert named
-    assert [path for path in named if not (ROOT / path).exists()] == []
+    assert [path for path in named | linked if not (ROOT / path).exists()] == []
 
 
-def test_each_command_it_names_exists() -> None:
-    commands = set(re.findall(r"pgconveyor ((?:embedded )?[a-z]+)(?=[ `|])", README)) - {"embedded"}
-    assert {"install", "worker", "embedded start"} <= commands
+def test_each_promise_links_its_tests() -> None:
+    [promises] = re.findall(r"(?ms)^## What you can rely on\n(.*?)^## ", PAGES["README.md"])
+    [ways] = re.findall(r"(?ms)^## Ways back to pending\n(.*?)^And two", PAGES["README.md"])
+    rows = re.findall(r"(?m)^\| \*.*", ways)
+    bullets = re.split(r"(?m)^- ", promises.replace("And on what not:", ""))[1:]
+    assert (len(bullets), len(rows)) == (12, 5)
+    assert [text for text in bullets + rows if not re.search(r"\]\(tests/[\w/]+\.(py|sql)\)", text)] == []
+
+
+@each_page
+def test_each_command_it_names_exists(page: str) -> None:
+    commands = set(re.findall(r"pgconveyor ((?:embedded )?[a-z]+)(?=[ `|])", PAGES[page])) - {"embedded"}
+    assert commands
     for command in commands:
         result = CliRunner().invoke(cli, [*command.split(), "--help"])
         assert result.exit_code == 0, command
 
 
-def test_each_function_it_names_is_in_the_schema(conn: psycopg.Connection) -> None:
-    named = set(re.findall(r"conveyor\.([a-z_]+)\(", README))
+@each_page
+def test_each_function_it_names_is_in_the_schema(conn: psycopg.Connection, page: str) -> None:
+    named = set(re.findall(r"conveyor\.([a-z_]+)\(", PAGES[page]))
     known = {
         name for (name,) in conn.execute("select proname from pg_proc where pronamespace = 'conveyor'::regnamespace")
     }

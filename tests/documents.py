@@ -1,0 +1,18 @@
+"""The pages that promise something, and the code in them."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+PAGES = {name: (ROOT / name).read_text() for name in ("README.md", "ANY_LANGUAGE.md")}
+
+
+def blocks(page: str, language: str) -> list[str]:
+    return re.findall(rf"(?ms)^```{language}\n(.*?)^```", PAGES[page])
+
+
+def filled(text: str, record_id: int, token: int) -> str:
+    """What a page shows, for a record that is claimed."""
+    return text.replace("ID", str(record_id)).replace("TOKEN", str(token))
