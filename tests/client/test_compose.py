@@ -85,7 +85,7 @@ def test_the_command_parses_and_its_handler_is_in_the_mounted_folder(monkeypatch
     [folder] = [folder for where, folder in mounts("worker").items() if f"WORKDIR {where}\n" in DOCKERFILE]
     monkeypatch.chdir(folder)
     monkeypatch.setattr(sys, "path", [*sys.path])
-    assert load(given["handler"])({"name": "Ada"}) == {"greeting": "Hello, Ada"}
+    assert load(given["handlers"][0])({"name": "Ada"}) == {"greeting": "Hello, Ada"}
     assert SECONDS.convert(SERVICES["worker"]["stop_grace_period"], None, None) > given["grace"]
 
 
