@@ -11,6 +11,10 @@ values
     (
         'WQ002', 'record_not_found', 'no record has this id',
         'do not try again: the id is wrong, or the record was purged'
+    ),
+    (
+        'WQ003', 'session_not_own', 'the session is shared by a pooler: a seat in it would stay with somebody else',
+        'poll instead of parking, or connect directly'
     )
 on conflict (sqlstate) do update
 set name          = excluded.name,

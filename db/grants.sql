@@ -25,6 +25,8 @@ begin
     grant execute on function
         conveyor.claim_records_batch,
         conveyor.next_due_at,
+        conveyor.park,
+        conveyor.leave,
         conveyor.extend_leases,
         conveyor.release_records,
         conveyor.mark_record_completed,

@@ -32,6 +32,12 @@ begin;
 \ir functions/extend_leases.sql
 \ir functions/release_records.sql
 
+-- wake
+\ir functions/_wake_key.sql
+\ir functions/_wake_channel.sql
+\ir functions/park.sql
+\ir functions/leave.sql
+
 -- answer
 \ir functions/mark_record_completed.sql
 \ir functions/mark_records_completed.sql
@@ -66,6 +72,13 @@ begin;
 \ir functions/_count_truncated.sql
 \ir functions/_fold_counts.sql
 \ir functions/_count_differences.sql
+
+-- wake: called by the triggers, park and leave
+\ir functions/_ring.sql
+\ir functions/_sit.sql
+\ir functions/_is_taken.sql
+\ir functions/_count_due.sql
+\ir functions/_check_places.sql
 
 -- internal: called by the functions above alone
 \ir functions/_flow_settings.sql

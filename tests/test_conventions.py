@@ -21,6 +21,8 @@ BROWSE = {"list_records", "why_not_claimed"}
 WORK = {
     "claim_records_batch",
     "next_due_at",
+    "park",
+    "leave",
     "extend_leases",
     "release_records",
     "mark_record_completed",

@@ -9,13 +9,14 @@ from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import Any
 
+import psycopg
 from psycopg.rows import dict_row
 
 from pgconveyor.database import DatabaseManager
 from pgconveyor.documents import Document, encode, encode_object, storable
 from pgconveyor.tokens import TokenBook
 
-__all__ = ["DistributedProcessor", "Record"]
+__all__ = ["DistributedProcessor", "Record", "claim"]
 
 Record = dict[str, Any]  # what claim_records_batch returns, and flow_name
 
@@ -35,10 +36,7 @@ CLAIM = """
     )
 """
 
-NEXT_DUE = "select conveyor.next_due_at(p_flow_name => %s) as due"
-
-# By the server's clock: the two may differ.
-DUE_IN = "select extract(epoch from conveyor.next_due_at(p_flow_name => %s) - clock_timestamp())::float8 as seconds"
+NEXT_DUE = "select nullif(conveyor.next_due_at(p_flow_name => %s), 'infinity') as due"
 
 EXTEND = """
     select id, lease_expires_at
@@ -137,21 +135,15 @@ class DistributedProcessor:
         _check_flow_name(flow_name)
         _check_int("batch_size", batch_size, 1, 32)
         _check_lease(lease)
-        with self.rpa_db.connection() as conn, conn.cursor(row_factory=dict_row) as cur:
-            rows = cur.execute(CLAIM, [flow_name, batch_size, self.instance_id, lease]).fetchall()
-        records = [{"id": row.pop("id"), "flow_name": flow_name, **row} for row in rows]
+        with self.rpa_db.connection() as conn:
+            records = claim(conn, flow_name, batch_size, self.instance_id, lease)
         self._tokens.claimed(records)
         return records
 
     def next_due_at(self, flow_name: str) -> datetime | None:
-        """When a record of the flow is due next, which may have passed; None when nothing is pending."""
+        """When a record is due next, which may have passed; None when nothing is pending, or the flow is paused."""
         _check_flow_name(flow_name)
         return self._value(NEXT_DUE, [flow_name])  # type: ignore[no-any-return]
-
-    def due_in(self, flow_name: str) -> float | None:
-        """Seconds until a record of the flow is due, below 0 when one is already; None when nothing is pending."""
-        _check_flow_name(flow_name)
-        return self._value(DUE_IN, [flow_name])  # type: ignore[no-any-return]
 
     def mark_record_completed(self, record_id: int, result: dict[str, Any], *, token: int | None = None) -> None:
         """
@@ -292,6 +284,15 @@ class DistributedProcessor:
         for record_id, token in zip(ids, tokens, strict=True):
             self._tokens.answered(record_id, token)
         return outcomes
+
+
+def claim(
+    conn: psycopg.Connection, flow_name: str, batch_size: int, instance: str, lease: timedelta | None
+) -> list[Record]:
+    """Claim in this session, as `DistributedProcessor.claim_records_batch` does in one of the pool."""
+    with conn.cursor(row_factory=dict_row) as cur:
+        rows = cur.execute(CLAIM, [flow_name, batch_size, instance, lease]).fetchall()
+    return [{"id": row.pop("id"), "flow_name": flow_name, **row} for row in rows]
 
 
 def _documents(

@@ -13,6 +13,7 @@ for each code of class WQ.
   + QueueError             class WQ
     + ClaimLost            WQ001
     + RecordNotFound       WQ002
+    + SessionNotOwn        WQ003
   + SchemaMissing          the database has no queue, or an older one
 """
 
@@ -27,6 +28,7 @@ __all__ = [
     "QueueError",
     "RecordNotFound",
     "SchemaMissing",
+    "SessionNotOwn",
 ]
 
 
@@ -41,6 +43,10 @@ class ClaimLost(QueueError, code="WQ001", name="CLAIM_LOST"):
 
 class RecordNotFound(QueueError, code="WQ002", name="RECORD_NOT_FOUND"):
     """No record has this id."""
+
+
+class SessionNotOwn(QueueError, code="WQ003", name="SESSION_NOT_OWN"):
+    """A pooler shares the session with others: it cannot wait in it to be notified."""
 
 
 class InvalidArgument(psycopg.errors.InvalidParameterValue, ValueError, code="22023", name="INVALID_PARAMETER_VALUE"):

@@ -17,6 +17,7 @@ from pgconveyor.distributed import COMPLETE, DistributedProcessor, Record
 from pgconveyor.documents import Document, encode_object, storable
 from pgconveyor.errors import ClaimLost, DatabaseUnavailable
 from pgconveyor.handlers import Context, Handler, PermanentError, bind
+from pgconveyor.outbox import Outbox
 
 __all__ = ["Answer", "HandlerThreads", "Held", "failure_of"]
 
@@ -80,7 +81,7 @@ class HandlerThreads:
         lease: timedelta,
         timeout: float | None,
     ) -> None:
-        self.answers: SimpleQueue[Answer | None] = SimpleQueue()
+        self.answers: Outbox[Answer] = Outbox()
         self._processor, self._held, self._lease, self._timeout = processor, held, lease, timeout
         self._calls = {flow_name: bind(handler) for flow_name, handler in handlers.items()}
         self._inbox: SimpleQueue[Record | None] = SimpleQueue()

@@ -1,7 +1,7 @@
 """
 The worker: claim in batches, run handlers in threads, answer in batches, heartbeat meanwhile.
 
-The main thread claims and answers; the threads of `threads.py` run handlers; one thread extends leases and one calls
+The main thread claims (`claimer.py`) and answers; the threads of `threads.py` run handlers; one thread extends leases and one calls
 `maintain()`. It decides nothing about records: what a failure or a late answer means, the database says.
 """
 
@@ -20,6 +20,7 @@ from typing import ParamSpec, TypeVar
 
 import psycopg
 
+from pgconveyor.claimer import Claimer
 from pgconveyor.database import DatabaseManager
 from pgconveyor.distributed import DistributedProcessor, Record
 from pgconveyor.errors import DatabaseUnavailable
@@ -34,11 +35,11 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 LINGER = 0.02  # seconds for which answers are gathered into one call
-AHEAD = 2.0  # seconds of work that are claimed at a time, at most
+AHEAD = 1.0  # seconds of work that are claimed ahead, at most
 MAINTAIN_EVERY = 5.0  # seconds
 BACK_OFF = (0.5, 30.0)  # seconds, first and longest wait for a database that is away
 DAY = 86400  # seconds
-EXTRA_CONNECTIONS = 4  # claims and answers, heartbeats, maintain, a handler's own heartbeat
+EXTRA_CONNECTIONS = 5  # claims, answers, heartbeats, maintain, a handler's own heartbeat
 
 
 @dataclass(slots=True)
@@ -90,7 +91,7 @@ class Worker:
             )
         self._processor = DistributedProcessor(database, source)
         self._batch, self._concurrency, self._once = batch, concurrency, once
-        self._lease, self._poll, self._grace = timedelta(seconds=lease), poll, grace
+        self._lease, self._grace = timedelta(seconds=lease), grace
         self._timeout = handler_timeout
         self._held = Held()
         self._threads = HandlerThreads(
@@ -98,7 +99,10 @@ class Worker:
         )
         self._stopping, self._hurried, self._ended, self._told = Event(), Event(), Event(), Event()
         self._deadline = math.inf  # of answers, once it is to stop
-        self._next_look = dict.fromkeys(handlers, 0.0)
+        self._flows = list(handlers)
+        self._claimer = Claimer(
+            database, self._flows, instance=self._processor.instance_id, lease=self._lease, poll=poll
+        )
         self._suspect: Record | None = None  # waits until nothing else is held
         self._alone: Record | None = None  # runs with nothing else beside it
         self._pace = 0.0  # records a second
@@ -124,7 +128,7 @@ class Worker:
         Work. Raises `ConnectionError`, `SchemaMissing` or `ValueError` when it cannot begin; once it works, and
         has called `begun`, a database that is away is waited for.
         """
-        for flow_name in self._next_look:
+        for flow_name in self._flows:
             self._processor.get_queue_status(flow_name)
         # Here too, not only in the thread: with `once` this may be all the housekeeping there is.
         self._processor.maintain()
@@ -136,10 +140,11 @@ class Worker:
         ]
         if self._timeout is not None:
             threads.append(self._repeat(self._timeout / 10, self._threads.give_up_silent))
-        logger.info("working on %s as %s", ", ".join(self._next_look), self._processor.instance_id)
+        logger.info("working on %s as %s", ", ".join(self._flows), self._processor.instance_id)
         try:
             self._work()
         finally:
+            self._claimer.close()
             self._drain()
             self._ended.set()
         if not self.summary.abandoned:
@@ -153,36 +158,37 @@ class Worker:
             is_empty = self._persist(self._refill, unless=self._stopping)
             if self._once and is_empty and not self._held:
                 return
-            self._flush(self._gather(self._until_next_claim()))
+            self._flush(self._gather(self._claimer.seconds_left if self._room() else 1.0))
             if self._threads.are_stuck:
                 logger.error("every handler was given up: ending")
                 self.stop()
-            if self._once and not self._held:
-                self._next_look = dict.fromkeys(self._next_look, 0.0)
 
     def _refill(self) -> bool:
-        """Claim when the handlers are about to run out. True when there was nothing to claim."""
-        if self._threads.waiting >= self._concurrency or self._is_reserved():
+        """Claim what there is room for. True when nothing was ready."""
+        room, is_free = self._room(), len(self._held) < self._concurrency
+        if not (room and is_free):
+            # Whoever sleeps must be able to start what it is called for.
+            self._claimer.leave()
+        if not room or self._claimer.seconds_left > 0:
             return False
-        now = time.monotonic()
-        flows = [flow_name for flow_name, at in self._next_look.items() if at <= now]
-        room = min(self._batch, max(self._concurrency, int(AHEAD * self._pace)))
-        is_empty = bool(flows)
-        for flow_name in flows:
-            records = self._processor.claim_records_batch(flow_name, math.ceil(room / len(flows)), lease=self._lease)
-            self._held.add(records)
-            if not records:
-                self._next_look[flow_name] = time.monotonic() + self._pause(flow_name)
-                continue
-            is_empty = False
-            if len(records) == 1 and records[0]["crash_count"]:
-                self._suspect = records[0]
-                break
+        return not self._claimer.look(room, self._take, may_sleep=is_free and not self._once)
+
+    def _room(self) -> int:
+        """
+        How many records to claim: for every thread one, and as many as are done within `AHEAD`, so that slow handlers
+        do not keep from others what they cannot begin.
+        """
+        if self._threads.waiting >= self._concurrency or self._is_reserved():
+            return 0
+        wanted = max(self._concurrency, int(AHEAD * self._pace)) - len(self._held)
+        return max(min(wanted, self._batch), 0)
+
+    def _take(self, records: list[Record]) -> None:
+        self._held.add(records)
+        if len(records) == 1 and records[0]["crash_count"]:
+            self._suspect = records[0]
+        else:
             self._threads.put(records)
-        # Whoever was first is last next time, so that a claim that ends early passes over nobody for long.
-        for flow_name in flows[:1]:
-            self._next_look[flow_name] = self._next_look.pop(flow_name)
-        return is_empty
 
     def _is_reserved(self) -> bool:
         """
@@ -194,26 +200,17 @@ class Worker:
             self._alone, self._suspect = self._suspect, None
         return self._suspect is not None or (self._alone is not None and self._held.has(self._alone))
 
-    def _until_next_claim(self) -> float:
-        if self._threads.waiting >= self._concurrency or self._is_reserved():
-            return 1.0
-        return min(self._next_look.values()) - time.monotonic()
-
-    def _pause(self, flow_name: str) -> float:
-        """Until the next look at an empty queue: when a record is due, but at the latest after `poll`, jittered."""
-        due_in = self._processor.due_in(flow_name)
-        poll = self._poll * random.uniform(0.75, 1.25)  # noqa: S311
-        return poll if due_in is None else min(poll, max(due_in, LINGER))
-
     def _gather(self, timeout: float) -> list[Answer]:
         """Wait for an answer, then for what comes with it: until nobody is at work, or `LINGER` has passed."""
         answers: list[Answer] = []
-        working = len(self._held)
-        began = time.monotonic()
-        deadline = began + max(timeout, 0.0)
+        working, began = len(self._held), time.monotonic()
+        if self._claimer.is_seated:
+            self._claimer.rest(self._threads.answers, timeout)
+            timeout = 0.0
+        deadline = time.monotonic() + max(timeout, 0.0)
         while len(answers) < min(working or 1, self._batch):
             try:
-                answer = self._threads.answers.get(timeout=max(deadline - time.monotonic(), 0.0))
+                answer = self._threads.answers.get(deadline - time.monotonic())
             except Empty:
                 break
             if answer is None:
@@ -224,6 +221,8 @@ class Worker:
         if answers:
             pace = len(answers) / max(time.monotonic() - began, 0.001)
             self._pace += (pace - self._pace) / 2
+            if not self._claimer.is_seated:
+                self._claimer.look_now()
         return answers
 
     def _flush(self, answers: Sequence[Answer]) -> None:

@@ -1,7 +1,6 @@
--- When a claim in this session may next find a record: the earliest due time over the priority levels, which may
--- have passed already; null when nothing is pending, or the
--- flow is paused.  Starts at the session's floor, so call it in the session
--- that claims, and answers no later than that session's next look from the start.
+-- When a claim in this session may next find a record: the earliest due time over the priority levels, which may have
+-- passed already; null when nothing is pending, infinity while the flow is paused.  Starts at the session's floor, so
+-- call it in the session that claims, and answers no later than that session's next look from the start.
 create or replace function conveyor.next_due_at(p_flow_name text)
     returns timestamptz
     language plpgsql
@@ -20,7 +19,7 @@ declare
 begin
     perform conveyor._check_flow_name(p_flow_name);
     if (conveyor._flow_settings(p_flow_name)).paused_at is not null then
-        return null;
+        return 'infinity';
     end if;
 
     with recursive level (rank, due_at, id) as (
@@ -57,4 +56,4 @@ end;
 $$;
 
 comment on function conveyor.next_due_at is
-    'When a claim in this session may next find a record of the flow; null: nothing is pending.';
+    'When a claim in this session may next find a record of the flow; null: nothing is pending; infinity: paused.';
