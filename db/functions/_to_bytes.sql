@@ -15,4 +15,5 @@ exception
 end;
 $$;
 
-comment on function conveyor._to_bytes is 'A JSON text such as "16MB", or a whole number, as bytes; null when it is none.';
+comment on function conveyor._to_bytes is
+    'A JSON text such as "16MB", or a whole number, as bytes; null when it is none.';

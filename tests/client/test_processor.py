@@ -139,7 +139,7 @@ class TestAnswers:
         assert queue.rows("flow_instance_id", "lease_expires_at - claimed_at") == [(instance, timedelta(hours=1))]
         assert processor.claim_records_batch("f", 5) == []
 
-    @pytest.mark.parametrize("error", ["it broke", "", "x" * 1_000_000], ids=len)
+    @pytest.mark.parametrize("error", ["it broke", "", "x" * 10_000], ids=len)
     def test_failure_keeps_the_message_and_counts(self, processor: Processor, queue: Queue, error: str) -> None:
         record = claim_one(processor, n=1)
         assert processor.mark_record_failed(record["id"], error, context={"a": 1}, error_type="E") is None
