@@ -99,7 +99,8 @@ class _counter:
 
     def __init__(self, what: str) -> None:
         columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-        self._progress = Progress(*columns, console=Console(stderr=True), transient=True)
+        screen = Console(stderr=True)
+        self._progress = Progress(*columns, console=screen, transient=True, disable=not screen.is_terminal)
 
     def __enter__(self) -> Callable[[Iterable[Any]], Iterator[Any]]:
         self._progress.start()
