@@ -10,9 +10,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from psycopg.rows import dict_row
+from psycopg.types.json import set_json_loads
 
 from pgconveyor.database import DatabaseManager
-from pgconveyor.documents import Document, encode, encode_context, encode_object, storable
+from pgconveyor.documents import Document, Unreadable, decode, encode, encode_context, encode_object, storable
 from pgconveyor.errors import InvalidArgument
 from pgconveyor.tokens import TokenBook
 
@@ -151,16 +152,30 @@ class DistributedProcessor:
         Claim up to `batch_size` records, in order; an empty list means that none is ready.
 
         Each is a dict of id, flow_name, payload, retry_count, created_at, claim_token and lease_expires_at.
-        The claim lasts for `lease` (default: the flow's, one hour unless configured).
+        The claim lasts for `lease` (default: the flow's, one hour unless configured). A record whose payload Python
+        cannot read is failed instead.
         """
         _check_flow_name(flow_name)
         _check_int("batch_size", batch_size, 1, 32)
         _check_lease(lease)
         with self.rpa_db.connection() as conn, conn.cursor(row_factory=dict_row) as cur:
+            set_json_loads(decode, cur)
             rows = cur.execute(CLAIM, [flow_name, batch_size, self.instance_id, lease]).fetchall()
         records = [{"id": row.pop("id"), "flow_name": flow_name, **row} for row in rows]
         self._tokens.claimed(records)
-        return records
+        return self._readable(records)
+
+    def _readable(self, records: list[Record]) -> list[Record]:
+        """Without those that nobody here could answer. Left alone, they would be claimed again and again."""
+        failures = [
+            (record, {"error": f"the payload cannot be read: {record['payload'].reason}", "permanent": True})
+            for record in records
+            if isinstance(record["payload"], Unreadable)
+        ]
+        if not failures:
+            return records
+        self.mark_records_failed(failures)
+        return [record for record in records if not isinstance(record["payload"], Unreadable)]
 
     def next_due_at(self, flow_name: str) -> datetime | None:
         """When a record of the flow is due next, which may have passed; None when nothing is pending."""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["Document", "cut", "encode", "encode_context", "encode_object", "storable"]
+__all__ = ["Document", "Unreadable", "cut", "decode", "encode", "encode_context", "encode_object", "storable"]
 
 LARGEST = 2**28  # characters: no jsonb is larger, and from 1 GB on the server would end the connection
 CONTEXT = 2**20  # characters: the server keeps 64 kB of jsonb, so this is cut there anyway
@@ -19,6 +20,21 @@ class Document(str):
     """JSON text that `encode` made; encoding it again gives it back."""
 
     __slots__ = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """In place of a document that Python cannot hold: nested too deep, or with an integer of over 4300 digits."""
+
+    reason: str
+
+
+def decode(text: str | bytes) -> Any:
+    """What a jsonb holds, or `Unreadable`: an exception here would keep the rest of a batch from being read."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as exc:
+        return Unreadable(str(exc))
 
 
 def encode(value: Any, what: str) -> Document:

@@ -96,8 +96,8 @@ COMMANDS: list[tuple[int, list[str], str]] = [
     (1, ["reset", ""], "p_flow_name is ''"),
     (1, ["cleanup", "--timeout", "0s"], "p_timeout_hours is '0"),
     (2, ["cleanup", "--timeout", "-1h"], "give a time such as 60s"),
-    (2, ["cleanup", "--timeout", "1000000d"], "'1000000d': give at most 36500d"),
-    (2, ["cleanup", "--timeout", "9" * 400], "give at most 36500d"),
+    (2, ["cleanup", "--timeout", "1000000d"], "'1000000d': give at most 36000d"),
+    (2, ["cleanup", "--timeout", "9" * 400], "give at most 36000d"),
     (2, ["maintain", "--every", "often"], "'often': give a time such as 60s"),
     (1, ["pause", ""], "p_flow_name is ''"),
     (1, ["resume", ""], "p_flow_name is ''"),
@@ -125,7 +125,7 @@ COMMANDS: list[tuple[int, list[str], str]] = [
     (1, ["worker", "--flow", "", "--handler", "json:loads"], "flow_name is ''"),
     (2, ["worker", "--flow", "f", "--handler", "json:loads", "--batch", "0"], "0 is not in the range"),
     (2, ["worker", "--flow", "f", "--handler", "json:loads", "--concurrency", "0"], "0 is not in the range"),
-    (2, ["worker", "--flow", "f", "--handler", "json:loads", "--lease", "1000000d"], "give at most 36500d"),
+    (2, ["worker", "--flow", "f", "--handler", "json:loads", "--lease", "1000000d"], "give at most 36000d"),
     (1, ["worker", "--flow", "f", "--handler", "json:loads", "--lease", "0s"], "lease is 0.0: give seconds above 0"),
 ]
 

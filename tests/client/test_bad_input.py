@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from decimal import Decimal
-from types import MappingProxyType, SimpleNamespace
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -65,7 +65,6 @@ PYTHON: dict[str, tuple[Call, list[tuple[Any, str]]]] = {
             (timedelta(0), "above zero"),
             (timedelta(-1), "-1"),
             (60, "60: give a timedelta"),
-            ("60s", "'60s'"),
             (timedelta(40_000), "'40000 days'.*up to 100 years"),
             (timedelta.max, "100 years"),
         ],
@@ -75,7 +74,6 @@ PYTHON: dict[str, tuple[Call, list[tuple[Any, str]]]] = {
         [
             ({"a": 1}, "dict: give a list"),
             ("abc", "str"),
-            (b"abc", "bytes"),
             (TEXT("{}"), "Text"),
             (None, "None"),
             (5, "int"),
@@ -93,7 +91,6 @@ PYTHON: dict[str, tuple[Call, list[tuple[Any, str]]]] = {
             ((), "tuple"),
             (iter([{}]), "iterator"),
             (MappingProxyType({}), "mappingproxy"),
-            (SimpleNamespace(a=1), "Namespace"),
             ({"a": float("nan")}, "not JSON: Out of range"),
             ({"a": [float("-inf")]}, "not JSON: Out of range"),
             ({"a": "\0"}, "NUL"),
@@ -104,7 +101,6 @@ PYTHON: dict[str, tuple[Call, list[tuple[Any, str]]]] = {
             ({"a": Decimal(1)}, "Decimal"),
             ({"a": datetime(2030, 1, 1)}, "datetime"),
             ({"a": {1}}, "set"),
-            ({"a": object()}, "object"),
             ({(1, 2): 3}, "tuple"),
             ({"a": DEEP}, "recursion"),
             ({"a": 10**5000}, "4300"),

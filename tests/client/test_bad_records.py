@@ -59,3 +59,13 @@ class TestWhatIsTaken:
         monkeypatch.setattr(documents, "LARGEST", 100)
         with pytest.raises(ValueError, match=r"records\[1\] has 10\d characters"):
             processor.add_records_to_queue("f", [{"x": "x" * 50}, {"x": "x" * 95}])
+
+    def test_a_payload_that_python_cannot_read_holds_up_nobody(self, processor: Processor, queue: Queue) -> None:
+        for payload in ('{"a": 1e5000}', '{"a": 1e400}'):
+            queue.ask("select conveyor.add_record('f', %s)", payload)
+        queue.ask("select conveyor.configure_flow('f', '{\"retry_delay\": 0}')")
+        assert [record["id"] for record in processor.claim_records_batch("f", 9)] == [2]
+        [(status, retries, error), _] = queue.rows("status", "retry_count", "error_message")
+        assert (status, retries) == ("failed", 1)
+        assert error.startswith("the payload cannot be read: Exceeds the limit (4300 digits)")
+        assert "recursion" in documents.decode("[" * 10**6).reason
