@@ -74,7 +74,6 @@ PYTHON: dict[str, tuple[Call, list[tuple[Any, str]]]] = {
         [
             ({"a": 1}, "dict: give a list"),
             ("abc", "str"),
-            (TEXT("{}"), "Text"),
             (None, "None"),
             (5, "int"),
             (MappingProxyType({}), "mappingproxy"),

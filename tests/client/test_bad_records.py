@@ -52,8 +52,12 @@ class TestWhatIsTaken:
             processor.add_records_to_queue("f", records())
         assert queue.rows("id") == []
 
-    def test_records_that_are_too_large_for_one_document_are_sent_in_several(self, processor: Processor) -> None:
+    def test_records_that_are_too_large_for_one_document_go_in_several(
+        self, processor: Processor, queue: Queue
+    ) -> None:
         assert processor.add_records_to_queue("f", ({"x": "x" * 10_000_000} for _ in range(4))) == 4
+        # Those of a document have one time.
+        assert queue.ask("select count(distinct created_at) from conveyor.processing_queue") == [(2,)]
 
     def test_what_no_jsonb_can_hold_is_not_sent(self, processor: Processor, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(documents, "LARGEST", 100)
