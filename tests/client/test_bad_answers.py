@@ -67,15 +67,16 @@ class TestAnswers:
         known = record["id"] + (1000 if state == "unknown" else 0)
         before = queue.rows("*")
         error, words = (RecordNotFound, "does not exist") if state == "unknown" else (ClaimLost, "no longer holds")
+        state_of = {RecordNotFound: "WQ002", ClaimLost: "WQ001"}
         late = []
         if state != "completed":
             late.append(lambda: processor.mark_record_completed(known, {}, token=record["claim_token"]))
         if state not in ("failed", "requeued"):
             late.append(lambda: processor.mark_record_failed(known, "late", token=record["claim_token"]))
         for call in late:
-            with pytest.raises(error, match=f"record {known} .*|{words}") as caught:
+            with pytest.raises(error, match=rf"record {known}\b") as caught:
                 call()
-            assert isinstance(caught.value, RuntimeError)
+            assert (caught.value.sqlstate, isinstance(caught.value, RuntimeError)) == (state_of[error], True)
             assert words in str(caught.value)
         assert processor.extend_leases([record]) == [None]
         assert queue.rows("*") == before
