@@ -16,6 +16,8 @@ begin;
 \ir apply_migration.sql
 \set migration 0003_operators
 \ir apply_migration.sql
+\set migration 0004_limits
+\ir apply_migration.sql
 \set migration 0005_crashes
 \ir apply_migration.sql
 
@@ -96,12 +98,18 @@ begin;
 \ir functions/_check_flow_name.sql
 \ir functions/_check_payloads.sql
 \ir functions/_check_dedup_keys.sql
+\ir functions/_check_schedule.sql
 \ir functions/_check_lease.sql
 \ir functions/_check_answers.sql
 \ir functions/_check_errors.sql
 \ir functions/_check_settings.sql
 \ir functions/_to_interval.sql
+\ir functions/_to_bytes.sql
+\ir functions/_jsonb_size.sql
+\ir functions/_cut.sql
+\ir functions/_cut_context.sql
 \ir functions/_raise_invalid.sql
+\ir functions/_raise_too_large.sql
 \ir functions/_raise_claim_lost.sql
 
 \ir grants.sql

@@ -2,10 +2,10 @@
 The one session of a worker that claims, and in which it sleeps until it is rung for.
 
 Who sleeps, and who is rung for, is in the database: `db/functions/park.sql`, `leave.sql` and `_ring.sql`. What is here
-is when to call them. A *place* is a flow and why nothing of it was claimed. A worker that finds nothing lingers for some
-milliseconds, takes a seat at each place, looks once more, and sleeps until a notification, the next due time, or its
-poll; polling alone would be right as well. On seat 0 it answers for the place: while producers in flight keep the door
-open it watches, that is, looks every few milliseconds.
+is when to call them. A *place* is a flow and why nothing of it was claimed. A worker that finds nothing lingers for
+some milliseconds, takes a seat at each place, looks once more, and sleeps until a notification, the next due time, or
+its poll; polling alone would be right as well. On seat 0 it answers for the place: while producers in flight keep the
+door open it watches, that is, looks every few milliseconds.
 """
 
 from __future__ import annotations
@@ -21,8 +21,7 @@ from typing import Any
 
 import psycopg
 
-from pgconveyor.database import DatabaseManager
-from pgconveyor.distributed import Record, claim
+from pgconveyor.distributed import DistributedProcessor, Record
 from pgconveyor.errors import DatabaseUnavailable
 from pgconveyor.outbox import Outbox
 from pgconveyor.threads import Answer
@@ -81,10 +80,8 @@ class Claimer:
     Raises `DatabaseUnavailable` when the session was lost; the next look opens a new one.
     """
 
-    def __init__(
-        self, database: DatabaseManager, flows: Sequence[str], *, instance: str, lease: timedelta, poll: float
-    ) -> None:
-        self._database, self._flows, self._instance = database, list(flows), instance
+    def __init__(self, processor: DistributedProcessor, flows: Sequence[str], *, lease: timedelta, poll: float) -> None:
+        self._processor, self._flows = processor, list(flows)
         self._lease, self._poll = lease, poll
         self._stack = ExitStack()
         self._conn: psycopg.Connection | None = None
@@ -122,7 +119,7 @@ class Claimer:
             self._full = [], share
             is_found = False
             for flow_name in list(self._flows):
-                records = claim(conn, flow_name, share, self._instance, self._lease)
+                records = self._processor.claim_in(conn, flow_name, share, self._lease)
                 if records:
                     take(records)
                     is_found = True
@@ -243,14 +240,14 @@ class Claimer:
 
     def _open(self) -> psycopg.Connection:
         self._stack = ExitStack()
-        conn = self._stack.enter_context(self._database.connection())
+        conn = self._stack.enter_context(self._processor.rpa_db.connection())
         conn.autocommit = True
         pid = _only_row(conn.execute(PID))[0]
         self._own_pid = pid if pid == conn.info.backend_pid else None
         could_park, self._can_park = self._can_park, True
         if self._own_pid is None:
             # A pooler names a process of its own. Is the session ours alone?
-            with self._database.connection() as other:
+            with self._processor.rpa_db.connection() as other:
                 other.execute("select 1")
                 self._can_park = _only_row(conn.execute(PID))[0] == pid
         if self._can_park:

@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from itertools import islice
 from typing import Any
 
 import psycopg
 from psycopg.rows import dict_row
+from psycopg.types.json import set_json_loads
 
 from pgconveyor.database import DatabaseManager
-from pgconveyor.documents import Document, encode, encode_object, storable
+from pgconveyor.documents import Document, Unreadable, decode, encode, encode_context, encode_object, storable
+from pgconveyor.errors import InvalidArgument
 from pgconveyor.tokens import TokenBook
 
-__all__ = ["DistributedProcessor", "Record", "claim"]
+__all__ = ["DistributedProcessor", "Record"]
 
 Record = dict[str, Any]  # what claim_records_batch returns, and flow_name
 
 CHUNK = 1000  # records in one document
+CHUNK_SIZE = 2**24  # characters after which a document is not added to: one jsonb holds no more than 256 MB
 
 ADD = """
     select conveyor.add_records_to_queue(
@@ -106,21 +109,39 @@ class DistributedProcessor:
         Add records, each a dict that becomes the payload as it is: all of them, or none.
 
         `records` may be any iterable, and is read once, a thousand at a time. `dedup_key` names the field of the
-        record that is unique in the flow; a record whose key is known is passed over. Returns the number of new
-        records.
+        record that is unique in the flow, a str or an int; a record whose key is known is passed over. Returns the
+        number of new records.
         """
-        _check_flow_name(flow_name)
         if isinstance(records, str | bytes | Mapping) or not isinstance(records, Iterable):
             raise ValueError(f"records is {type(records).__name__}: give a list of dicts")
+        named = ((f"records[{i}]", record) for i, record in enumerate(records))
+        return self.add_named_records(flow_name, named, priority=priority, run_at=run_at, dedup_key=dedup_key)
+
+    def add_named_records(
+        self,
+        flow_name: str,
+        records: Iterable[tuple[str, Mapping[str, Any]]],
+        *,
+        priority: int = 0,
+        run_at: datetime | None = None,
+        dedup_key: str | None = None,
+    ) -> int:
+        """Like `add_records_to_queue`, with a name for each record, by which an error calls it: its line in a file."""
+        _check_flow_name(flow_name)
         _check_int("priority", priority, -32768, 16)
         _check_optional("dedup_key", dedup_key, str, "the name of a field")
         _check_optional("run_at", run_at, datetime, "a datetime with a time zone")
-        if run_at is not None and run_at.tzinfo is None:
+        if run_at is not None and run_at.utcoffset() is None:
             raise ValueError(f"run_at is {run_at!r}: give a datetime with a time zone")
         count = 0
         with self.rpa_db.connection() as conn:
-            for document, keys in _documents(records, dedup_key):
-                row = conn.execute(ADD, [flow_name, document, priority, run_at, keys]).fetchone()
+            for chunk in _chunks(records, dedup_key):
+                document = f"[{','.join(text for _, text, _ in chunk)}]"
+                keys = None if dedup_key is None else [key for _, _, key in chunk]
+                try:
+                    row = conn.execute(ADD, [flow_name, document, priority, run_at, keys]).fetchone()
+                except InvalidArgument as exc:
+                    raise _renamed(exc, [name for name, _, _ in chunk]) from exc
                 count += row[0] if row else 0
         return count
 
@@ -130,15 +151,38 @@ class DistributedProcessor:
 
         Each is a dict of id, flow_name, payload, retry_count, created_at, claim_token, lease_expires_at, crash_count.
         One that ended its claims twice without an answer is handed out alone, whatever `batch_size` is.
-        The claim lasts for `lease` (default: the flow's, one hour unless configured).
+        The claim lasts for `lease` (default: the flow's, one hour unless configured). A record whose payload Python
+        cannot read is failed instead.
         """
         _check_flow_name(flow_name)
         _check_int("batch_size", batch_size, 1, 32)
         _check_lease(lease)
         with self.rpa_db.connection() as conn:
-            records = claim(conn, flow_name, batch_size, self.instance_id, lease)
+            records = self.claim_in(conn, flow_name, batch_size, lease)
+        return self.readable(records)
+
+    def claim_in(
+        self, conn: psycopg.Connection, flow_name: str, batch_size: int, lease: timedelta | None
+    ) -> list[Record]:
+        """Claim in a session of the caller's; payloads that Python cannot read are `Unreadable`."""
+        with conn.cursor(row_factory=dict_row) as cur:
+            set_json_loads(decode, cur)
+            rows = cur.execute(CLAIM, [flow_name, batch_size, self.instance_id, lease]).fetchall()
+        records = [{"id": row.pop("id"), "flow_name": flow_name, **row} for row in rows]
         self._tokens.claimed(records)
         return records
+
+    def readable(self, records: list[Record]) -> list[Record]:
+        """Without those that nobody here could answer. Left alone, they would be claimed again and again."""
+        failures = [
+            (record, {"error": f"the payload cannot be read: {record['payload'].reason}", "permanent": True})
+            for record in records
+            if isinstance(record["payload"], Unreadable)
+        ]
+        if not failures:
+            return records
+        self.mark_records_failed(failures)
+        return [record for record in records if not isinstance(record["payload"], Unreadable)]
 
     def next_due_at(self, flow_name: str) -> datetime | None:
         """When a record is due next, which may have passed; None when nothing is pending, or the flow is paused."""
@@ -171,11 +215,11 @@ class DistributedProcessor:
         """
         Fail a record: `retry_count` goes up, and it is tried again later if its flow says so and not `permanent`.
 
-        Tokens, repeats and errors are those of `mark_record_completed`. An empty `error` is accepted.
+        Tokens, repeats and errors are those of `mark_record_completed`. An empty `error` is accepted; one over 10,000
+        characters is cut, and a context over 64 kB.
         """
         _check_int("record_id", record_id, 1, 64)
-        failure = _failure(error, error_type, context, permanent)
-        details = None if failure["context"] is None else encode(failure["context"], "context")
+        failure, details = _failure("", error, error_type, context, permanent)
         token = self._token(record_id, token)
         self.rpa_db.execute_query(
             FAIL, [record_id, failure["error"], token, failure["error_type"], details, failure["permanent"]]
@@ -199,9 +243,7 @@ class DistributedProcessor:
 
         Returns what `mark_records_completed` does.
         """
-        texts = [
-            encode(_failure_of(failure, f"failures[{i}]"), f"failures[{i}]") for i, (_, failure) in enumerate(failures)
-        ]
+        texts = [_failure_text(failure, f"failures[{i}]") for i, (_, failure) in enumerate(failures)]
         return self._answer(FAIL_MANY, [record for record, _ in failures], texts)
 
     def release_records(self, records: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -286,74 +328,94 @@ class DistributedProcessor:
         return outcomes
 
 
-def claim(
-    conn: psycopg.Connection, flow_name: str, batch_size: int, instance: str, lease: timedelta | None
-) -> list[Record]:
-    """Claim in this session, as `DistributedProcessor.claim_records_batch` does in one of the pool."""
-    with conn.cursor(row_factory=dict_row) as cur:
-        rows = cur.execute(CLAIM, [flow_name, batch_size, instance, lease]).fetchall()
-    return [{"id": row.pop("id"), "flow_name": flow_name, **row} for row in rows]
+def _chunks(
+    records: Iterable[tuple[str, Mapping[str, Any]]], dedup_key: str | None
+) -> Iterator[list[tuple[str, Document, str | None]]]:
+    """Name, JSON text and dedup key of the records, as many at a time as one call takes."""
+    chunk: list[tuple[str, Document, str | None]] = []
+    size = 0
+    for name, record in records:
+        text = encode_object(record, name)
+        chunk.append((name, text, None if dedup_key is None else _dedup_key(record, dedup_key, name)))
+        size += len(text)
+        if len(chunk) >= CHUNK or size >= CHUNK_SIZE:
+            yield chunk
+            chunk, size = [], 0
+    if chunk:
+        yield chunk
 
 
-def _documents(
-    records: Iterable[Mapping[str, Any]], dedup_key: str | None
-) -> Iterator[tuple[str, list[str | None] | None]]:
-    """JSON arrays of up to a thousand payloads, and their dedup keys."""
-    numbered = enumerate(records)
-    while chunk := list(islice(numbered, CHUNK)):
-        texts = [encode_object(record, f"records[{i}]") for i, record in chunk]
-        keys: list[str | None] | None = None
-        if dedup_key is not None:
-            keys = [_dedup_key(record, dedup_key, i) for i, record in chunk]
-        yield f"[{','.join(texts)}]", keys
+def _dedup_key(record: Mapping[str, Any], field: str, name: str) -> str:
+    key = record.get(field)
+    if key is None:
+        raise ValueError(f"{name} has no {field!r}, which is to be its dedup key")
+    # Of the rest the text is not unique (1.0 and 1, True and "True").
+    if isinstance(key, bool) or not isinstance(key, str | int):
+        raise ValueError(f"{name} has {key!r:.100} as {field!r}, its dedup key: give a str or an int")
+    return str(key)
 
 
-def _dedup_key(record: Mapping[str, Any], field: str, position: int) -> str:
-    if record.get(field) is None:
-        raise ValueError(f"records[{position}] has no {field!r}, which is to be its dedup key")
-    return str(record[field])
+def _renamed(exc: InvalidArgument, names: Sequence[str]) -> InvalidArgument:
+    """The same error, about `records[7017]` or a line of a file instead of the seventeenth of a call."""
+    found = re.fullmatch(r"p_(?:payloads|(dedup_key)s)\[(\d+)\]", exc.diag.column_name or "")
+    if found is None:
+        return exc
+    name = names[int(found[2])] + (f", {found[1]}" if found[1] else "")
+    message = (exc.diag.message_primary or "").removeprefix(found[0])
+    return InvalidArgument(f"{name}{message}. {exc.diag.message_hint} Nothing was added")
 
 
 def _failure(
-    error: str, error_type: str | None = None, context: Mapping[str, Any] | None = None, permanent: bool = False
-) -> dict[str, Any]:
+    what: str,
+    error: str,
+    error_type: str | None = None,
+    context: Mapping[str, Any] | None = None,
+    permanent: bool = False,
+) -> tuple[dict[str, Any], Document | None]:
+    """The failure but its context, and that as JSON text."""
     if not isinstance(error, str):
-        raise ValueError(f"error is {type(error).__name__}: give a str, such as str(exception)")
-    _check_optional("error_type", error_type, str, "a str")
-    _check_optional("context", context, Mapping, "a dict")
-    _check_optional("permanent", permanent, bool, "True or False")
-    return {
+        raise ValueError(f"{what}error is {type(error).__name__}: give a str, such as str(exception)")
+    _check_optional(f"{what}error_type", error_type, str, "a str")
+    _check_optional(f"{what}context", context, Mapping, "a dict")
+    _check_optional(f"{what}permanent", permanent, bool, "True or False")
+    failure = {
         "error": storable(error),
-        "error_type": None if error_type is None else storable(error_type),
-        "context": context,
+        "error_type": None if error_type is None else storable(error_type, 200),
         "permanent": bool(permanent),
     }
+    return failure, None if context is None else encode_context(context, f"{what}context")
 
 
-def _failure_of(failure: Any, what: str) -> dict[str, Any]:
+def _failure_text(failure: Any, what: str) -> str:
     known = {"error", "error_type", "context", "permanent"}
     if not isinstance(failure, Mapping) or "error" not in failure or not failure.keys() <= known:
         raise ValueError(f"{what} is {failure!r:.100}: give {{error, error_type?, context?, permanent?}}")
-    return _failure(**failure)
+    document, context = _failure(f"{what}.", **failure)
+    return f'{encode(document, what)[:-1]},"context":{context or "null"}}}'
 
 
 def _ids_and_tokens(records: Sequence[Mapping[str, Any]]) -> tuple[list[int], list[int]]:
     try:
-        return [record["id"] for record in records], [record["claim_token"] for record in records]
+        ids, tokens = [record["id"] for record in records], [record["claim_token"] for record in records]
     except (TypeError, KeyError):
         raise ValueError("records lack id or claim_token: give records as they were claimed") from None
+    for numbers, name in (ids, "id"), (tokens, "claim_token"):
+        if not all(type(number) is int and -(2**63) <= number < 2**63 for number in numbers):
+            for i, number in enumerate(numbers):
+                _check_int(f"records[{i}] {name}", number, -(2**63), 64)
+    return ids, tokens
 
 
 def _check_flow_name(flow_name: Any) -> None:
     if not isinstance(flow_name, str) or not flow_name.strip():
-        raise ValueError(f"flow_name is {flow_name!r}: give a name that is not blank")
+        raise ValueError(f"flow_name is {flow_name!r:.100}: give a name that is not blank")
     encode(flow_name, "flow_name")
 
 
 def _check_int(name: str, value: Any, least: int, bits: int) -> None:
     most = 2 ** (bits - 1) - 1
     if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
-        raise ValueError(f"{name} is {value!r}: give a whole number from {least} to {most}")
+        raise ValueError(f"{name} is {value!r:.100}: give a whole number from {least} to {most}")
 
 
 def _check_optional(name: str, value: Any, kind: type, wanted: str) -> None:

@@ -16,6 +16,7 @@ from rich.table import Table
 
 from pgconveyor.database import DatabaseManager
 from pgconveyor.distributed import DistributedProcessor
+from pgconveyor.documents import encode
 from pgconveyor.options import SECONDS, database_option, json_option, yes_option
 
 __all__ = ["COMMANDS"]
@@ -23,7 +24,8 @@ __all__ = ["COMMANDS"]
 console = Console(highlight=False)
 
 flow_argument = click.argument("flow")
-ids_argument = click.argument("ids", metavar="ID…", type=click.IntRange(1), nargs=-1, required=True)
+RECORD_ID = click.IntRange(1, 2**63 - 1)
+ids_argument = click.argument("ids", metavar="ID…", type=RECORD_ID, nargs=-1, required=True)
 
 
 def value(database: str, query: str, params: Iterable[Any] = ()) -> Any:
@@ -45,7 +47,7 @@ def say(as_json: bool, data: Any, text: str) -> None:
 
 @click.command()
 @flow_argument
-@click.argument("source", type=click.File(encoding="utf-8"), default="-")
+@click.argument("source", type=click.File(encoding="utf-8", errors="surrogateescape"), default="-")
 @click.option("--priority", type=click.IntRange(-32768, 32767), default=0, show_default=True, help="Higher goes first.")
 @click.option(
     "--run-at", type=click.DateTime(["%Y-%m-%dT%H:%M:%S%z"]), help="Not before, such as 2030-01-31T08:00:00+0000."
@@ -70,22 +72,26 @@ def enqueue(
     All of them or none: a line that is wrong is named, and nothing is added.
     """
     with DatabaseManager(database, pool_size=1) as manager, _counter("enqueue") as counted:
-        added = DistributedProcessor(manager).add_records_to_queue(
+        added = DistributedProcessor(manager).add_named_records(
             flow, counted(_objects(source)), priority=priority, run_at=run_at, dedup_key=dedup_key
         )
     say(as_json, {"added": added}, f"{added} new records in {flow}")
 
 
-def _objects(lines: IO[str]) -> Iterator[dict[str, Any]]:
+def _objects(lines: IO[str]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Each line that is not blank, by its name."""
     for number, line in enumerate(lines, 1):
         if line.strip():
+            name = f"line {number}"
             try:
-                record = json.loads(line)
-            except ValueError as exc:
-                raise ValueError(f"line {number} is not JSON: {exc}; nothing was added") from None
+                record = json.loads(line if line.isascii() else line.encode())
+            except UnicodeEncodeError:
+                raise ValueError(f"{name} is not UTF-8; nothing was added") from None
+            except (ValueError, RecursionError) as exc:
+                raise ValueError(f"{name} is not JSON: {exc}; nothing was added") from None
             if not isinstance(record, dict):
-                raise ValueError(f"line {number} is {line.strip()[:60]!r}: give a JSON object; nothing was added")
-            yield record
+                raise ValueError(f"{name} is {line.strip()[:60]!r}: give a JSON object; nothing was added")
+            yield name, record
 
 
 class _counter:
@@ -93,7 +99,8 @@ class _counter:
 
     def __init__(self, what: str) -> None:
         columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-        self._progress = Progress(*columns, console=Console(stderr=True), transient=True)
+        screen = Console(stderr=True)
+        self._progress = Progress(*columns, console=screen, transient=True, disable=not screen.is_terminal)
 
     def __enter__(self) -> Callable[[Iterable[Any]], Iterator[Any]]:
         self._progress.start()
@@ -140,7 +147,11 @@ def _status_table(found: dict[str, Any]) -> Table:
 @click.command()
 @flow_argument
 @click.option(
-    "--after", metavar="ID", type=click.IntRange(0), default=0, help="Begin after this record: the next page."
+    "--after",
+    metavar="ID",
+    type=click.IntRange(0, 2**63 - 1),
+    default=0,
+    help="Begin after this record: the next page.",
 )
 @click.option("--limit", type=click.IntRange(1, 10000), default=20, show_default=True, help="How many.")
 @database_option
@@ -172,7 +183,7 @@ def failed(flow: str, after: int, limit: int, database: str, as_json: bool) -> N
 
 
 @click.command()
-@click.argument("record_id", metavar="ID", type=click.IntRange(1))
+@click.argument("record_id", metavar="ID", type=RECORD_ID)
 @database_option
 @json_option
 def show(record_id: int, database: str, as_json: bool) -> None:
@@ -185,7 +196,11 @@ def show(record_id: int, database: str, as_json: bool) -> None:
 @click.command()
 @flow_argument
 @click.option(
-    "--max-retries", type=click.IntRange(0), default=3, show_default=True, help="Only records with fewer retries."
+    "--max-retries",
+    type=click.IntRange(0, 2**31 - 1),
+    default=3,
+    show_default=True,
+    help="Only records with fewer retries.",
 )
 @database_option
 @json_option
@@ -264,25 +279,33 @@ def maintain(every: float | None, database: str, as_json: bool) -> None:
 @database_option
 def configure(flow: str, settings: tuple[str, ...], database: str) -> None:
     """
-    Set what a flow does: lease, max_retries, retry_delay, retry_backoff, crash_budget, keep_input, retention.
+    Set what a flow does: lease, max_retries, retry_delay, retry_backoff, crash_budget, keep_input, retention,
+    payload_limit.
 
-    For example: configure survey_processor lease=10min max_retries=5 retention=null
+    For example: configure survey_processor lease=10min max_retries=5 retention=null payload_limit=1MB
     """
     document: dict[str, Any] = {}
     for setting in settings:
         key, equals, text = setting.partition("=")
         if not equals:
             raise click.UsageError(f"{setting!r}: give KEY=VALUE")
-        try:
-            document[key] = json.loads(text)
-        except ValueError:
-            document[key] = text
+        document[key] = _setting(text)
     value(
         database,
         "select conveyor.configure_flow(p_flow_name => %s, p_settings => %s::jsonb)",
-        [flow, json.dumps(document)],
+        [flow, encode(document, "settings")],
     )
     click.echo(f"{flow}: {', '.join(f'{key} = {json.dumps(document[key])}' for key in document)}")
+
+
+def _setting(text: str) -> Any:
+    """JSON, or a word such as 5min: NaN and 1e999, which Python alone takes for numbers, are words."""
+    try:
+        value = json.loads(text)
+        encode(value, "value")
+    except (ValueError, RecursionError):
+        return text
+    return value
 
 
 @click.command()

@@ -9,6 +9,7 @@ import click
 __all__ = ["SECONDS", "database_option", "json_option", "yes_option"]
 
 _UNITS = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_MOST = 36000 * 86400.0  # 100 years as intervals are compared, of 360 days; the server takes no longer lease
 
 
 class _Seconds(click.ParamType[float]):
@@ -20,7 +21,10 @@ class _Seconds(click.ParamType[float]):
         found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d|)", str(value).strip())
         if found is None:
             self.fail(f"{value!r}: give a time such as 60s, 5m, 1h, 30d or 500ms", param, ctx)
-        return float(found[1]) * _UNITS[found[2]]
+        seconds = float(found[1]) * _UNITS[found[2]]
+        if seconds > _MOST:
+            self.fail(f"{str(value)[:100]!r}: give at most 36000d", param, ctx)
+        return seconds
 
 
 SECONDS = _Seconds()

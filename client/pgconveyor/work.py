@@ -44,7 +44,7 @@ class Invocation:
 @click.option(
     "--concurrency",
     metavar="N",
-    type=int,
+    type=click.IntRange(1, 256),
     default=4,
     show_default=True,
     help="Handlers that run at the same time, in threads.",
@@ -57,7 +57,14 @@ class Invocation:
     show_default=True,
     help="Processes, each with its threads: for handlers that compute. One that dies is replaced.",
 )
-@click.option("--batch", metavar="N", type=int, default=100, show_default=True, help="Records one claim takes at most.")
+@click.option(
+    "--batch",
+    metavar="N",
+    type=click.IntRange(1, 10_000),
+    default=100,
+    show_default=True,
+    help="Records one claim takes at most.",
+)
 @click.option(
     "--lease", type=SECONDS, default="60s", show_default=True, help="A claim lasts so long without a heartbeat."
 )

@@ -1,8 +1,8 @@
 """
 The worker: claim in batches, run handlers in threads, answer in batches, heartbeat meanwhile.
 
-The main thread claims (`claimer.py`) and answers; the threads of `threads.py` run handlers; one thread extends leases and one calls
-`maintain()`. It decides nothing about records: what a failure or a late answer means, the database says.
+The main thread claims (`claimer.py`) and answers; the threads of `threads.py` run handlers; one thread extends leases
+and one calls `maintain()`. It decides nothing about records: what a failure or a late answer means, the database says.
 """
 
 from __future__ import annotations
@@ -100,9 +100,7 @@ class Worker:
         self._stopping, self._hurried, self._ended, self._told = Event(), Event(), Event(), Event()
         self._deadline = math.inf  # of answers, once it is to stop
         self._flows = list(handlers)
-        self._claimer = Claimer(
-            database, self._flows, instance=self._processor.instance_id, lease=self._lease, poll=poll
-        )
+        self._claimer = Claimer(self._processor, self._flows, lease=self._lease, poll=poll)
         self._suspect: Record | None = None  # waits until nothing else is held
         self._alone: Record | None = None  # runs with nothing else beside it
         self._pace = 0.0  # records a second
@@ -183,7 +181,8 @@ class Worker:
         wanted = max(self._concurrency, int(AHEAD * self._pace)) - len(self._held)
         return max(min(wanted, self._batch), 0)
 
-    def _take(self, records: list[Record]) -> None:
+    def _take(self, claimed: list[Record]) -> None:
+        records = self._processor.readable(claimed)
         self._held.add(records)
         if len(records) == 1 and records[0]["crash_count"]:
             self._suspect = records[0]

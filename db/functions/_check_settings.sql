@@ -21,7 +21,8 @@ begin
         s.value,
         coalesce(
             k.remedy,
-            'one of the keys lease, max_retries, retry_delay, retry_backoff, crash_budget, keep_input, retention'
+            'one of the keys lease, max_retries, retry_delay, retry_backoff, crash_budget, keep_input, retention,'
+            ' payload_limit'
         )
     into v_key, v_value, v_remedy
     from jsonb_each(p_settings) as s
@@ -33,7 +34,11 @@ begin
             ('retry_backoff', 'number', 1, 100, false, 'a number from 1 to 100'),
             ('crash_budget', 'integer', 1, 2147483647, true, 'a whole number from 1 up, or null for no limit'),
             ('keep_input', 'boolean', null, null, false, 'true or false'),
-            ('retention', 'interval', 0, 3e9, true, 'an interval, as text or in seconds, or null to keep records')
+            ('retention', 'interval', 0, 3e9, true, 'an interval, as text or in seconds, or null to keep records'),
+            (
+                'payload_limit', 'bytes', 1, 9223372036854775807, true,
+                'a whole number of bytes from 1 up, a text such as "16MB", or null for no limit'
+            )
     ) as k (key, type, least, most, nullable, remedy)
         on s.key = k.key
     where not coalesce(
@@ -42,6 +47,7 @@ begin
             when k.type = 'boolean' then jsonb_typeof(s.value) = 'boolean'
             when k.type = 'interval'
                 then extract(epoch from conveyor._to_interval(s.value)) between k.least and k.most
+            when k.type = 'bytes' then conveyor._to_bytes(s.value) between k.least and k.most
             when jsonb_typeof(s.value) = 'number'
                 then s.value::numeric between k.least and k.most
                     and (k.type = 'number' or s.value::numeric = trunc(s.value::numeric))

@@ -20,6 +20,7 @@ begin
         v_flow.retry_backoff := 2;
         v_flow.crash_budget := 5;
         v_flow.keep_input := true;
+        v_flow.payload_limit := 16777216;
     end if;
     return v_flow;
 end;

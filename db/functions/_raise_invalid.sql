@@ -1,4 +1,5 @@
 -- Refuse an argument: name it, show what was given, say what to give instead.
+-- The name is also the error's column, for clients that call the argument something else.
 create or replace function conveyor._raise_invalid(
     p_argument text,
     p_value    text,
@@ -12,8 +13,12 @@ as $$
 begin
     raise exception using
         errcode = 'invalid_parameter_value',
-        message = format('%s is %s', p_argument, coalesce(quote_literal(left(p_value, 100)), 'null')),
-        hint    = format('Give %s.', p_remedy);
+        message = format(
+            '%s is %s%s', p_argument, coalesce(quote_literal(left(p_value, 100)), 'null'),
+            case when length(p_value) > 100 then format('... (%s characters)', length(p_value)) end
+        ),
+        hint    = format('Give %s.', p_remedy),
+        column  = p_argument;
 end;
 $$;
 

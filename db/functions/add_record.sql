@@ -14,16 +14,21 @@ create or replace function conveyor.add_record(
     set search_path = pg_catalog, pg_temp
 as $$
 declare
-    v_id bigint;
+    v_limit bigint;
+    v_id    bigint;
 begin
     perform conveyor._check_flow_name(p_flow_name);
     if jsonb_typeof(p_payload) is distinct from 'object' then
         perform conveyor._raise_invalid('p_payload', p_payload::text, 'a JSON object');
     end if;
-    perform conveyor._check_dedup_keys(array[p_dedup_key]);
-    if p_priority is null then
-        perform conveyor._raise_invalid('p_priority', null, 'a number from -32768 to 32767; 0 is usual');
+    v_limit := (conveyor._flow_settings(p_flow_name)).payload_limit;
+    if conveyor._jsonb_size(p_payload) > v_limit then
+        perform conveyor._raise_too_large('p_payload', conveyor._jsonb_size(p_payload), v_limit);
     end if;
+    if p_dedup_key is not null then
+        perform conveyor._check_dedup_keys('p_dedup_key', array[p_dedup_key]);
+    end if;
+    perform conveyor._check_schedule(p_priority, p_run_at);
 
     loop
         insert into conveyor.processing_queue (flow_name, payload, priority, run_at, dedup_key)

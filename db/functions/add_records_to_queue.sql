@@ -19,11 +19,9 @@ declare
     v_count integer;
 begin
     perform conveyor._check_flow_name(p_flow_name);
-    perform conveyor._check_payloads(p_payloads);
-    perform conveyor._check_dedup_keys(p_dedup_keys);
-    if p_priority is null then
-        perform conveyor._raise_invalid('p_priority', null, 'a number from -32768 to 32767; 0 is usual');
-    end if;
+    perform conveyor._check_payloads(p_payloads, (conveyor._flow_settings(p_flow_name)).payload_limit);
+    perform conveyor._check_dedup_keys('p_dedup_keys[%s]', p_dedup_keys);
+    perform conveyor._check_schedule(p_priority, p_run_at);
     if cardinality(p_dedup_keys) <> jsonb_array_length(p_payloads) then
         perform conveyor._raise_invalid(
             'the number of p_dedup_keys', cardinality(p_dedup_keys)::text,

@@ -11,8 +11,9 @@ create or replace function conveyor.cancel_records(
     set search_path = pg_catalog, pg_temp
 as $$
 declare
-    v_now   constant timestamptz := clock_timestamp();
-    v_count integer;
+    v_now    constant timestamptz := clock_timestamp();
+    v_reason constant text := conveyor._cut(p_reason, 10000);
+    v_count  integer;
 begin
     if p_ids is null then
         perform conveyor._raise_invalid('p_ids', null, 'an array of record ids');
@@ -29,7 +30,7 @@ begin
     logged as (
         insert into conveyor.attempt
             (record_id, claim_token, outcome, error, flow_instance_id, claimed_at, ended_at)
-        select h.id, h.claim_token, 'cancelled', p_reason, h.flow_instance_id, h.claimed_at, v_now
+        select h.id, h.claim_token, 'cancelled', v_reason, h.flow_instance_id, h.claimed_at, v_now
         from held as h
         where h.status = 'processing'
         on conflict (record_id, claim_token) do nothing
@@ -37,7 +38,7 @@ begin
     update conveyor.processing_queue as q
     set status           = 'failed',
         failure_kind     = 'cancelled',
-        error_message    = coalesce(p_reason, 'cancelled'),
+        error_message    = coalesce(v_reason, 'cancelled'),
         updated_at       = v_now,
         lease_expires_at = null
     from held as h

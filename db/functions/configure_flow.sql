@@ -25,7 +25,18 @@ begin
     where f.flow_name = p_flow_name
     for update;
 
-    v_flow := jsonb_populate_record(v_flow, p_settings);
+    -- As the types of the table read them: 16MB is a number of bytes, 7.0 is 7.
+    v_flow := jsonb_populate_record(v_flow, (
+        select jsonb_object_agg(
+            s.key,
+            case
+                when s.key = 'payload_limit' then to_jsonb(conveyor._to_bytes(s.value))
+                when jsonb_typeof(s.value) = 'number' then to_jsonb(trim_scale(s.value::numeric))
+                else s.value
+            end
+        )
+        from jsonb_each(p_settings) as s
+    ));
 
     update conveyor.flow as f
     set lease         = v_flow.lease,
@@ -34,10 +45,11 @@ begin
         retry_backoff = v_flow.retry_backoff,
         crash_budget  = v_flow.crash_budget,
         keep_input    = v_flow.keep_input,
-        retention     = v_flow.retention
+        retention     = v_flow.retention,
+        payload_limit = v_flow.payload_limit
     where f.flow_name = p_flow_name;
 end;
 $$;
 
 comment on function conveyor.configure_flow is
-    'Sets lease, max_retries, retry_delay, retry_backoff, crash_budget, keep_input, retention of a flow.';
+    'Sets lease, max_retries, retry_delay, retry_backoff, crash_budget, keep_input, retention, payload_limit.';

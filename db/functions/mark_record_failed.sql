@@ -22,7 +22,10 @@ begin
     from conveyor.mark_records_failed(
         array[p_id],
         jsonb_build_array(jsonb_build_object(
-            'error', p_error, 'error_type', p_error_type, 'context', p_context, 'permanent', p_permanent
+            'error', conveyor._cut(p_error, 10000),  -- here too: jsonb has limits of its own
+            'error_type', conveyor._cut(p_error_type, 200),
+            'context', conveyor._cut_context(p_context),
+            'permanent', p_permanent
         )),
         array[p_token]
     ) as o

@@ -1,5 +1,5 @@
 -- Fail many records: each goes back to pending when its flow retries and may again, else to failed.  Fenced and
--- repeatable like mark_records_completed.  Locks in id order.
+-- repeatable like mark_records_completed.  What is too long to keep is cut, never refused.  Locks in id order.
 create or replace function conveyor.mark_records_failed(
     p_ids    bigint[],
     p_errors jsonb,
@@ -59,8 +59,9 @@ begin
         insert into conveyor.attempt
             (record_id, claim_token, outcome, error, error_type, context, flow_instance_id, claimed_at, ended_at)
         select
-            v.id, v.claim_token, 'failed', v.error ->> 'error', v.error ->> 'error_type',
-            nullif(v.error -> 'context', 'null'), v.flow_instance_id, v.claimed_at, v_now
+            v.id, v.claim_token, 'failed', conveyor._cut(v.error ->> 'error', 10000),
+            conveyor._cut(v.error ->> 'error_type', 200),
+            conveyor._cut_context(nullif(v.error -> 'context', 'null')), v.flow_instance_id, v.claimed_at, v_now
         from verdict as v
         on conflict (record_id, claim_token) do nothing
     ),
@@ -69,7 +70,7 @@ begin
         set status           = case when v.retry_at is null then 'failed' else 'pending' end,
             failure_kind     = case when v.retry_at is null then 'error' end,
             run_at           = coalesce(v.retry_at, q.run_at),
-            error_message    = v.error ->> 'error',
+            error_message    = conveyor._cut(v.error ->> 'error', 10000),
             retry_count      = q.retry_count + 1,
             updated_at       = v_now,
             lease_expires_at = null,

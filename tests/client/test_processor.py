@@ -1,12 +1,10 @@
-"""DistributedProcessor: arguments, results, tokens and errors (signatures and formats: test_contract.py)."""
+"""DistributedProcessor: results, tokens and errors (signatures: test_contract.py; bad arguments: test_bad_input.py)."""
 
 from __future__ import annotations
 
-import functools
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -17,9 +15,6 @@ from pgconveyor.errors import ClaimLost, RecordNotFound
 from pgconveyor.tokens import TokenBook
 
 CLAIMED = {"id", "flow_name", "payload", "retry_count", "created_at", "claim_token", "lease_expires_at", "crash_count"}
-NOT_JSON = {"nan": float("nan"), "infinity": [float("-inf")], "nul": "a\0b", "nul key": {"\0": 1}, "bytes": b"x"}
-NOT_JSON |= {"surrogate": "\ud800", "time": datetime(2030, 1, 1), "object": object(), "set": {1, 2}}
-NOT_JSON |= {"deep": functools.reduce(lambda inner, _: [inner], range(100_000), [])}
 # Counts the records of each statement that adds some.
 DOCUMENTS = """
 create table documents (n integer);
@@ -28,24 +23,6 @@ begin insert into documents select count(*) from added; return null; end $$;
 create trigger documents after insert on conveyor.processing_queue
 referencing new table as added for each statement execute function documents();
 """
-DETAILS = [{"context": {"x": object()}}, {"context": {"x": "\0"}}, {"error_type": 5}, {"permanent": "yes"}]
-# Argument, call, values that are wrong.
-ARGUMENTS = {
-    "batch_size": (lambda p, v: p.claim_records_batch("f", v), [0, -1, True, 1.5, "5", None, 10**9, 10**10]),
-    "lease": (lambda p, v: p.claim_records_batch("f", 1, lease=v), [timedelta(0), timedelta(days=-1)]),
-    "record_id": (lambda p, v: p.mark_record_completed(v, {}, token=1), ["1", True, None, 1.5, 0, 2**63]),
-    "token": (lambda p, v: p.mark_record_failed(1, "e", token=v), [True, 1.5, 2**64]),
-    "result": (lambda p, v: p.mark_record_completed(1, v, token=1), [None, [], "x", {"x": object()}, {"x": "\0"}]),
-    "error": (lambda p, v: p.mark_record_failed(1, v, token=1), [None, 5, ValueError("x")]),
-    "context|error_type|permanent": (lambda p, v: p.mark_record_failed(1, "e", token=1, **v), DETAILS),
-    "timeout_hours": (lambda p, v: p.cleanup_orphaned_records(v), [0, -1, True, "1", None, float("nan")]),
-    "max_retries": (lambda p, v: p.reset_failed_records("f", v), [-1, True, 1.5, "3", None, 2**40]),
-    "priority": (lambda p, v: p.add_records_to_queue("f", [{}], priority=v), [True, 1.5, "1", None, 40_000]),
-    "records": (lambda p, v: p.add_records_to_queue("f", v), [{"a": 1}, "abc", None, 5]),
-    r"records.*2": (lambda p, v: p.add_records_to_queue("f", [{}, {}, v]), [[1], "x", None, 5]),
-    "failures": (lambda p, v: p.mark_records_failed([({"id": 1, "claim_token": 1}, v)]), [{}, {"err": "x"}, None]),
-    "records ": (lambda p, v: p.release_records([v]), [1, {"id": 1}]),
-}
 Queue = Any  # of conftest.py
 
 
@@ -68,23 +45,6 @@ class TestAdding:
         assert queue.ask("select n between 500 and 1500 from documents") in ([(True,)] * 2, [(True,)] * 3)
         assert [record["payload"]["n"] for record in processor.claim_records_batch("f", 3000)] == [*range(2500)]
         assert processor.add_records_to_queue("f", []) == 0
-
-    def test_an_iterable_that_fails_late_adds_nothing(self, processor: Processor, queue: Queue) -> None:
-        def records() -> Iterator[dict]:
-            yield from ({"n": n} for n in range(2400))
-            raise LookupError("the source broke")
-
-        with pytest.raises(LookupError, match="the source broke"):
-            processor.add_records_to_queue("f", records())
-        assert queue.rows("id") == []
-
-    @pytest.mark.parametrize("value", NOT_JSON.values(), ids=NOT_JSON)
-    def test_a_value_that_is_not_json_is_named(self, processor: Processor, queue: Queue, value: object) -> None:
-        records = [{"n": n} for n in range(10_000)]
-        records[7777] = {"n": value}
-        with pytest.raises(ValueError, match=r"records.*7777"):
-            processor.add_records_to_queue("f", records)
-        assert queue.rows("id") == []
 
     def test_a_known_dedup_key_is_passed_over(self, processor: Processor, queue: Queue) -> None:
         def add(flow: str, *keys: object) -> int:
@@ -120,14 +80,6 @@ class TestArguments:
             with pytest.raises(ValueError, match="flow_name"):
                 call()
 
-    @pytest.mark.parametrize("name", ARGUMENTS)
-    def test_an_argument_that_is_wrong_is_named(self, processor: Processor, queue: Queue, name: str) -> None:
-        call, values = ARGUMENTS[name]
-        for value in values:
-            with pytest.raises(ValueError, match=name.strip()):
-                call(processor, value)
-        assert queue.rows("id") == []
-
 
 class TestAnswers:
     def test_a_claim_is_a_dict_that_can_travel(self, processor: Processor, queue: Queue) -> None:
@@ -139,7 +91,7 @@ class TestAnswers:
         assert queue.rows("flow_instance_id", "lease_expires_at - claimed_at") == [(instance, timedelta(hours=1))]
         assert processor.claim_records_batch("f", 5) == []
 
-    @pytest.mark.parametrize("error", ["it broke", "", "x" * 1_000_000], ids=len)
+    @pytest.mark.parametrize("error", ["it broke", "", "x" * 10_000], ids=len)
     def test_failure_keeps_the_message_and_counts(self, processor: Processor, queue: Queue, error: str) -> None:
         record = claim_one(processor, n=1)
         assert processor.mark_record_failed(record["id"], error, context={"a": 1}, error_type="E") is None

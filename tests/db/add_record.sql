@@ -1,6 +1,6 @@
 -- conveyor.add_record: one record in, its id out; a dedup key makes adding safe to repeat.
 begin;
-select plan(20);
+select plan(32);
 
 create temporary table added on commit drop as
 select conveyor.add_record(p_flow_name => 'survey', p_payload => '{"n": 1}') as id;
@@ -101,6 +101,45 @@ select lives_ok(
     'a flow name may have 100 characters'
 );
 
+-- The limit is of the jsonb before compression, wherever it comes from.
+create temporary table large on commit drop as
+select
+    jsonb_build_object('x', repeat('x', 1000)) as payload,
+    jsonb_build_object('x', repeat('x', 16777216 - 20)) as most;
+
+select conveyor.configure_flow('small', '{"payload_limit": 1000}');
+select conveyor.configure_flow('endless', '{"payload_limit": null}');
+
+select throws_ok(
+    $$ select conveyor.add_record('small', l.payload) from large as l $$,
+    '22023', 'p_payload has 1017 bytes, and the payload_limit of the flow is 1000',
+    'a payload over the limit is refused, with its size and the limit'
+);
+
+select lives_ok(
+    $$ select conveyor.add_record('small', jsonb_build_object('x', repeat('x', 983))) $$, 'one of the limit is not'
+);
+
+select cmp_ok(pg_column_size(l.most), '<', 1000000, 'the next payload is stored compressed') from large as l;
+
+select lives_ok($$ select conveyor.add_record('survey', l.most) from large as l $$, 'a flow without a row takes 16 MB');
+
+select throws_ok(
+    $$ select conveyor.add_record('survey', l.most || '{"y": 1}') from large as l $$,
+    '22023', null, 'and no more, unpacked'
+);
+
+select throws_ok(
+    $$ select conveyor.add_record('small', l.most) from large as l $$,
+    '22023', 'p_payload has 16777213 bytes, and the payload_limit of the flow is 1000',
+    'nor when it comes compressed out of a table'
+);
+
+select lives_ok(
+    $$ select conveyor.add_record('endless', l.most || '{"y": 1}') from large as l $$,
+    'a limit of null is none'
+);
+
 create temporary table counted on commit drop as
 select count(*) as records from conveyor.processing_queue;
 
@@ -111,13 +150,21 @@ from (
     ($$ select conveyor.add_record(' ', '{}') $$, 'p_flow_name is '' '''),
     ($$ select conveyor.add_record('survey', null) $$, 'p_payload is null'),
     ($$ select conveyor.add_record('survey', '[1]') $$, 'p_payload is ''[1]'''),
-    ($$ select conveyor.add_record('survey', '{}', p_priority => null) $$, 'p_priority is null')
+    ($$ select conveyor.add_record('survey', '{}', p_priority => null) $$, 'p_priority is null'),
+    ($$ select conveyor.add_record('survey', '{}', p_dedup_key => '') $$, 'p_dedup_key is '''''),
+    ($$ select conveyor.add_record('survey', '{}', p_dedup_key => E' \n') $$, E'p_dedup_key is '' \n'''),
+    ($$ select conveyor.add_record('survey', '{}', p_run_at => 'infinity') $$, 'p_run_at is ''infinity'''),
+    ($$ select conveyor.add_record('survey', '{}', p_run_at => '-infinity') $$, 'p_run_at is ''-infinity'''),
+    (
+        $$ select conveyor.add_record('survey', '{}', p_run_at => '10000-01-01 00:00+00') $$,
+        'p_run_at is ''10000-01-01 00:00:00+00'''
+    )
 ) as v (call, message);
 
-select throws_like(
+select throws_ok(
     $$ select conveyor.add_record(repeat('x', 101), '{}') $$,
-    'p_flow_name is ''xxx%',
-    'a flow name of 101 characters is refused by name'
+    '22023', format('p_flow_name is ''%s''... (101 characters)', repeat('x', 100)),
+    'a flow name of 101 characters is refused by name, and its length is said'
 );
 
 select throws_ok(

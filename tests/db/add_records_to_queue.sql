@@ -1,6 +1,6 @@
 -- conveyor.add_records_to_queue: one document in, the number of new records out; all of it or nothing.
 begin;
-select plan(24);
+select plan(33);
 
 select is(
     conveyor.add_records_to_queue(
@@ -139,8 +139,60 @@ from (
     ($$ select conveyor.add_records_to_queue('survey', '{"n": 1}') $$, 'p_payloads is ''{"n": 1}'''),
     ($$ select conveyor.add_records_to_queue('survey', '[{"n": 1}, {"n": 2}, [3], 4]') $$, 'p_payloads[2] is ''[3]'''),
     ($$ select conveyor.add_records_to_queue('survey', '[null]') $$, 'p_payloads[0] is ''null'''),
-    ($$ select conveyor.add_records_to_queue('survey', '[{}]', p_priority => null) $$, 'p_priority is null')
+    ($$ select conveyor.add_records_to_queue('survey', '[{}]', p_priority => null) $$, 'p_priority is null'),
+    (
+        $$ select conveyor.add_records_to_queue('survey', '[{}]', p_run_at => 'infinity') $$,
+        'p_run_at is ''infinity'''
+    )
 ) as v (call, message);
+
+select conveyor.configure_flow('small', '{"payload_limit": 1000}');
+
+create function pg_temp.large(p_size integer, p_positions integer[] = '{}') returns jsonb language sql as $$
+select jsonb_agg(jsonb_build_object('x', repeat('x', case when n = any (p_positions) then p_size else 900 end)))
+from generate_series(0, 30) as g (n);
+$$;
+
+select is(
+    conveyor.add_records_to_queue('small', pg_temp.large(0)), 31,
+    'a document may be larger than the limit, which is one for payloads'
+);
+
+delete from conveyor.processing_queue as q where q.flow_name = 'small';
+
+select throws_ok(
+    $$ select conveyor.add_records_to_queue('small', pg_temp.large(984, '{17, 21}')) $$,
+    '22023', 'p_payloads[17] has 1001 bytes, and the payload_limit of the flow is 1000',
+    'the first payload over the limit is named, with its size and the limit'
+);
+
+select throws_ok(
+    $$ select conveyor.add_records_to_queue('any', pg_temp.large(16777216, '{30}')) $$,
+    '22023', 'p_payloads[30] has 16777233 bytes, and the payload_limit of the flow is 16777216',
+    'a flow without a row takes 16 MB'
+);
+
+create temporary table document on commit drop as
+select pg_temp.large(984, '{30}') as payloads;
+
+select cmp_ok(pg_column_size(d.payloads), '<', 9000, 'the next document is stored compressed') from document as d;
+
+select throws_ok(
+    $$ select conveyor.add_records_to_queue('small', d.payloads) from document as d $$,
+    '22023', 'p_payloads[30] has 1001 bytes, and the payload_limit of the flow is 1000',
+    'and measured unpacked'
+);
+
+select throws_ok(
+    format($$ select conveyor.add_records_to_queue('survey', '[{}, {}]', p_dedup_keys => array['a', %s]) $$, v.key),
+    '22023', 'p_dedup_keys[1] is ' || v.shown, 'a key that cannot be one is refused by its position'
+)
+from (
+    values
+    ($$''$$, $$''$$),
+    ($$' '$$, $$' '$$),
+    ($$repeat('x', 1025)$$, format('''%s''... (1025 characters)', repeat('x', 100)))
+) as v (key, shown);
 
 select throws_ok(
     $$ select conveyor.add_records_to_queue('survey', '[{}, {}]', p_dedup_keys => array['a']) $$,

@@ -1,6 +1,6 @@
 -- conveyor.cancel_records: gives records up; who holds one learns that it is lost.
 begin;
-select plan(18);
+select plan(19);
 
 insert into conveyor.processing_queue (id, flow_name, payload, retry_count, priority, dedup_key, created_at)
 values
@@ -163,6 +163,26 @@ select is(conveyor.cancel_records('{}'), 0, 'an empty call does nothing');
 
 select throws_ok(
     'select conveyor.cancel_records(null)', '22023', 'p_ids is null', 'null ids are refused by name'
+);
+
+insert into conveyor.processing_queue (id, flow_name, payload) values (91, 'long', '{}'), (92, 'long', '{}');
+select c.id from conveyor.claim_records_batch('long', 1) as c;
+select conveyor.cancel_records('{91,92}', repeat('x', 10000000));
+
+select results_eq(
+    $$
+    select q.error_message, coalesce(a.error, q.error_message)
+    from conveyor.processing_queue as q
+    left join conveyor.attempt as a on q.id = a.record_id
+    where q.id in (91, 92)
+    order by q.id
+    $$,
+    $$
+    select v.reason, v.reason
+    from (select repeat('x', 9960) || '... [cut: 10000000 characters]' as reason) as v
+    cross join generate_series(1, 2)
+    $$,
+    'a reason that is too long to keep is cut'
 );
 
 select * from finish();

@@ -1,6 +1,6 @@
 -- conveyor.mark_record_failed: a failure is final, unless the flow has a retry policy.
 begin;
-select plan(21);
+select plan(24);
 
 insert into conveyor.processing_queue (id, flow_name, payload, retry_count, crash_count, priority, run_at)
 values (1, 'survey', '{"n": 1}', 2, 1, 7, '2020-01-01 00:00+00');
@@ -163,6 +163,60 @@ select results_eq(
     $$ select q.status, q.retry_count from conveyor.processing_queue as q where q.error_message = 'bad input' $$,
     $$ values ('failed', 1) $$,
     'a permanent failure is final at once'
+);
+
+-- What is too long to keep is cut; nothing is refused for its length.
+insert into conveyor.processing_queue (id, flow_name, payload) values (8, 'long', '{}'), (9, 'long', '{}');
+
+select conveyor.mark_record_failed(
+    c.id, repeat('é', 1000000), c.claim_token, repeat('E', 201), jsonb_build_object('x', repeat('x', 65536))
+)
+from conveyor.claim_records_batch('long', 1) as c;
+
+select results_eq(
+    $$
+    select
+        q.error_message, a.error, a.error_type, a.context ->> 'cut',
+        a.context = jsonb_build_object('cut', a.context -> 'cut')
+    from conveyor.processing_queue as q
+    join conveyor.attempt as a on q.id = a.record_id
+    where q.id = 8
+    $$,
+    $$
+    select
+        repeat('é', 9960) || '... [cut: 1000000 characters]',
+        repeat('é', 9960) || '... [cut: 1000000 characters]',
+        repeat('E', 160) || '... [cut: 201 characters]',
+        '{"x": "' || repeat('x', 9953) || '... [cut: 65545 characters]',
+        true
+    $$,
+    'an error of over 10,000 characters, a type of over 200 and a context of over 64 kB are cut, and say so'
+);
+
+select conveyor.mark_record_failed(
+    c.id, repeat('é', 10000), c.claim_token, repeat('E', 200), jsonb_build_object('x', repeat('x', 65519))
+)
+from conveyor.claim_records_batch('long', 1) as c;
+
+select results_eq(
+    $$
+    select q.error_message, a.error, a.error_type, pg_column_size(jsonb_build_array(a.context) -> 0)
+    from conveyor.processing_queue as q
+    join conveyor.attempt as a on q.id = a.record_id
+    where q.id = 9
+    $$,
+    $$ select repeat('é', 10000), repeat('é', 10000), repeat('E', 200), 65536 $$,
+    'what is just as long as it may be is kept whole'
+);
+
+insert into conveyor.processing_queue (id, flow_name, payload) values (10, 'long', '{}');
+
+select lives_ok(
+    $$
+    select conveyor.mark_record_failed(c.id, repeat('x', 270000000), c.claim_token)
+    from conveyor.claim_records_batch('long', 1) as c
+    $$,
+    'an error is kept that is longer than a jsonb can be'
 );
 
 select * from finish();

@@ -1,6 +1,6 @@
 -- conveyor.mark_records_failed: many failures in one call, each with its own error and its flow's retry policy.
 begin;
-select plan(25);
+select plan(26);
 
 insert into conveyor.processing_queue (id, flow_name, payload, retry_count)
 values
@@ -194,6 +194,44 @@ select throws_like(
 from (
     values ('{}'), ('{"error": null}'), ('{"error": "", "error_type": 1}'), ('{"error": "", "permanent": "no"}')
 ) as v (error);
+
+insert into conveyor.processing_queue (id, flow_name, payload) values (71, 'long', '{}'), (72, 'long', '{}');
+
+select conveyor.mark_records_failed(
+    array_agg(c.id order by c.id),
+    jsonb_build_array(
+        jsonb_build_object(
+            'error', repeat('x', 10001), 'error_type', repeat('E', 201),
+            'context', (select jsonb_agg(n) from generate_series(1, 10000) as g (n))
+        ),
+        '{"error": "short", "context": {"cut": "x"}}'::jsonb
+    ),
+    array_agg(c.claim_token order by c.id)
+)
+from conveyor.claim_records_batch('long', 2) as c;
+
+select results_eq(
+    $$
+    select q.error_message, a.error, a.error_type, a.context
+    from conveyor.processing_queue as q
+    join conveyor.attempt as a on q.id = a.record_id
+    where q.id in (71, 72)
+    order by q.id
+    $$,
+    $$
+    values
+        (
+            repeat('x', 9960) || '... [cut: 10001 characters]', repeat('x', 9960) || '... [cut: 10001 characters]',
+            repeat('E', 160) || '... [cut: 201 characters]',
+            (
+                select jsonb_build_object('cut', left(jsonb_agg(n)::text, 9960) || '... [cut: 58894 characters]')
+                from generate_series(1, 10000) as g (n)
+            )
+        ),
+        ('short', 'short', null, '{"cut": "x"}')
+    $$,
+    'errors, types and contexts that are too long to keep are cut, each for itself'
+);
 
 select * from finish();
 rollback;
