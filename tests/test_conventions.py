@@ -138,7 +138,8 @@ def test_nothing_breaks_the_rule(conn: psycopg.Connection, rule: str) -> None:
 @pytest.mark.parametrize("path", FUNCTION_FILES, ids=lambda path: path.stem)
 def test_no_body_has_what_is_forbidden(path: Path) -> None:
     code = body(path)
-    assert {what for what, pattern in FORBIDDEN.items() if re.search(pattern, code)} == set()
+    allowed = {"dynamic SQL"} if path.stem == "_sit" else set()  # listen and unlisten take no parameter
+    assert {what for what, pattern in FORBIDDEN.items() if re.search(pattern, code)} == allowed
     text = path.read_text()
     declared = re.search(r"(?ms)^declare\n(.*?)^begin\n", code)
     locals_ = LOCAL.findall(declared[1]) if declared else []

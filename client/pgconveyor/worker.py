@@ -145,6 +145,7 @@ class Worker:
             self._claimer.close()
             self._drain()
             self._ended.set()
+            self._threads.answers.close()
         if not self.summary.abandoned:
             self._threads.end()
             for thread in threads:

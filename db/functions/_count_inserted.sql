@@ -33,4 +33,5 @@ begin
 end;
 $$;
 
-comment on function conveyor._count_inserted is 'Counts the rows of an insert or copy, and rings for those that are pending.';
+comment on function conveyor._count_inserted is
+    'Counts the rows of an insert or copy, and rings for those that are pending.';

@@ -67,4 +67,5 @@ begin
 end;
 $$;
 
-comment on function conveyor._count_updated is 'Counts what an update moved from status to status, or flow to flow, and rings for what is pending.';
+comment on function conveyor._count_updated is
+    'Counts what an update moved from status to status, or flow to flow, and rings for what is pending.';

@@ -32,8 +32,12 @@ begin
     end if;
     -- On another seat than 0 the listen must have committed before seat 0 is tried a last time, or a call is lost.
     confirmed := seat is null or seat = 0 or seat = p_held;
-    door_closed := p_closed
-        or seat = 0 and pg_try_advisory_lock(conveyor._wake_key(p_flow_name, p_reason, -1));
+    if p_closed is null then
+        door_closed := not pg_advisory_unlock(conveyor._wake_key(p_flow_name, p_reason, -1));
+    else
+        door_closed := p_closed
+            or seat = 0 and pg_try_advisory_lock(conveyor._wake_key(p_flow_name, p_reason, -1));
+    end if;
     return next;
 end;
 $$;

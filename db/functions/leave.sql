@@ -24,7 +24,9 @@ begin
     perform pg_advisory_unlock_all();
 
     with taken as materialized (
-        select p.flow_name, p.reason, s.seat, row_number() over (partition by p.flow_name, p.reason order by s.seat) as nth
+        select
+            p.flow_name, p.reason, s.seat,
+            row_number() over (partition by p.flow_name, p.reason order by s.seat) as nth
         from unnest(p_flow_names, p_reasons) as p (flow_name, reason)
         cross join generate_series(0, p_size - 1) as s (seat)
         where conveyor._is_taken(conveyor._wake_key(p.flow_name, p.reason, s.seat))

@@ -4,6 +4,7 @@
 -- p_held and p_closed are what the call before returned, null and false at first.  confirmed false: call again.  Then
 -- look for records, in a later transaction; only then sleep until a notification.  seat null: all seats are taken,
 -- poll.  Seat 0 with door_closed false: producers are in flight; look again within milliseconds, and call again.
+-- p_closed null opens a closed door: who is rung in vain again and again rather looks now and then.
 --
 -- Behind a pooler that changes sessions the locks would stay with somebody else's connection: p_client_pid is what the
 -- client's library says the backend is (null: it has made sure that the session stays its own).
@@ -45,7 +46,7 @@ begin
     return query
     select p.flow_name, p.reason, s.seat, s.door_closed, s.confirmed
     from unnest(p_flow_names, p_reasons, p_held, p_closed) as p (flow_name, reason, held, closed)
-    cross join lateral conveyor._sit(p.flow_name, p.reason, p.held, coalesce(p.closed, false), p_size) as s;
+    cross join lateral conveyor._sit(p.flow_name, p.reason, p.held, p.closed, p_size) as s;
 end;
 $$;
 
