@@ -370,10 +370,10 @@ class TestCrashes:
         self, server: EmbeddedServer, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         server.stop()
-        choose = embedded._free_port
+        choose = embedded.free_port
         with socket.create_server(("127.0.0.1", 0)) as thief:
             taken = [thief.getsockname()[1]] * 2
-            monkeypatch.setattr(embedded, "_free_port", lambda port: taken.pop() if taken else choose(port))
+            monkeypatch.setattr(embedded, "free_port", lambda port: taken.pop() if taken else choose(port))
             assert server.start().status().port != thief.getsockname()[1]
         assert not taken
 
