@@ -2,6 +2,7 @@
 # Begins on a Debian with python3 and nothing else, also under a bare PATH.
 
 set -euo pipefail
+trap 'exit 130' INT  # else what Ctrl-C ends is only a step that failed, and the next one begins
 export PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin"
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 

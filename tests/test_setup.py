@@ -1,4 +1,4 @@
-"""scripts/setup.sh in a checkout whose path has blanks: pip reads the constraints, and obeys them."""
+"""scripts/setup.sh: in a checkout whose path has blanks, and when somebody presses Ctrl-C."""
 
 from __future__ import annotations
 
@@ -21,6 +21,19 @@ VENV_PYTHON = """#!/bin/sh
 exec '{python}' -m pip install --no-index --dry-run click
 """
 
+SETUP = 'PATH="$1/bin:$PATH"; . "$1/scripts/setup.sh"; setup embedded'
+
+# As a terminal does, for all that run; and this one ends like any step that failed.
+CTRL_C = """#!{python}
+import os, signal, sys
+if "ensurepip" in sys.argv[-1]:
+    try:
+        os.kill(0, signal.SIGINT)
+        signal.pause()
+    except KeyboardInterrupt:
+        sys.exit(1)
+"""
+
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
@@ -38,8 +51,17 @@ def checkout(tmp_path: Path) -> Path:
 @pytest.mark.parametrize(("version", "obeyed"), [(installed("click"), "already satisfied"), ("0.1", "click==0.1")])
 def test_the_constraints_are_read_in_a_path_with_blanks(checkout: Path, version: str, obeyed: str) -> None:
     (checkout / "constraints.txt").write_text(f"click=={version}\n")
-    script = 'PATH="$1/bin:$PATH"; . "$1/scripts/setup.sh"; setup embedded'
-    done = subprocess.run(["bash", "-c", script, "bash", checkout], capture_output=True, text=True, check=False)
+    done = subprocess.run(["bash", "-c", SETUP, "bash", checkout], capture_output=True, text=True, check=False)
     said = done.stdout + done.stderr
     assert obeyed in said
     assert (done.returncode == 0) is (obeyed == "already satisfied"), said
+
+
+def test_after_ctrl_c_no_other_step_begins(checkout: Path) -> None:
+    (checkout / "constraints.txt").write_text("")
+    for name, code in (("python3", CTRL_C), ("id", "#!/bin/sh\necho 0\n"), ("apt-get", "#!/bin/sh\necho began\n")):
+        (checkout / "bin" / name).write_text(code.format(python=sys.executable))
+        (checkout / "bin" / name).chmod(0o755)
+    command = ["bash", "-c", SETUP, "bash", checkout]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, start_new_session=True)
+    assert (done.returncode, done.stdout) == (130, "")

@@ -13,6 +13,7 @@ import io
 import itertools
 import shlex
 import signal
+import subprocess
 import time
 import zipfile
 from collections.abc import Callable, Iterator
@@ -217,7 +218,7 @@ def main(records: int, everything: bool, keep: bool) -> None:
             stage.signals.is_held = True
     except Ended:
         pass
-    except (DemoFailed, RuntimeError, OSError, psycopg.Error) as exc:
+    except (DemoFailed, RuntimeError, OSError, subprocess.SubprocessError, psycopg.Error) as exc:
         console.print(f"[red]the demo failed:[/] {escape(str(exc))}")
     finally:
         stage.clear(keep)
