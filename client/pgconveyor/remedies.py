@@ -13,7 +13,7 @@ def remedy(exc: psycopg.Error, role: str) -> str | None:
         case "42501":
             return (
                 f'role "{role}" lacks a right: to use the queue, grant conveyor_worker to "{role}"'
-                " (or conveyor_producer, conveyor_viewer, conveyor_operator); to install it, be the database's owner"
+                " (or conveyor_producer, conveyor_viewer, conveyor_operator); to install or upgrade it, be the database's owner"
             )
         case "55P03":
             return "another session holds the lock, pg_blocking_pids() says which: try again when it has ended"
