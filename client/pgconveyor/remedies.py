@@ -13,7 +13,8 @@ def remedy(exc: psycopg.Error, role: str) -> str | None:
         case "42501":
             return (
                 f'role "{role}" lacks a right: to use the queue, grant conveyor_worker to "{role}"'
-                " (or conveyor_producer, conveyor_viewer, conveyor_operator); to install or upgrade it, be the database's owner"
+                " (or conveyor_producer, conveyor_viewer, conveyor_operator);"
+                " to install or upgrade it, be the database's owner"
             )
         case "55P03":
             return "another session holds the lock, pg_blocking_pids() says which: try again when it has ended"
@@ -36,7 +37,6 @@ def in_short(exc: BaseException) -> str:
         return str(exc)
     diag = exc.diag
     if diag.message_primary is None:
-        lines = str(exc).split("\n")
-        return lines[0].strip() or type(exc).__name__
+        return str(exc).strip().split("\n")[0] or type(exc).__name__
     parts = [f"{diag.message_primary}.", diag.message_hint or diag.message_detail or "", *getattr(exc, "__notes__", [])]
     return " ".join(" ".join(parts).split())
