@@ -2,6 +2,7 @@
 # Begins on a Debian with python3 and nothing else, also under a bare PATH.
 
 set -euo pipefail
+trap 'exit 130' INT  # else what Ctrl-C ends is only a step that failed, and the next one begins
 export PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin"
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 
@@ -18,8 +19,10 @@ setup() { # setup EXTRA: the project with this extra, unless it is there already
         fi
         apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y python3-venv
     fi
-    # A constraint from the environment also holds for what builds the packages.
-    export PIP_CONSTRAINT="$root/constraints.txt" PIP_DISABLE_PIP_VERSION_CHECK=1
+    # A constraint from the environment also holds for what builds the packages; recent pips ask for the second name.
+    # As a URI, because pip takes a blank for the end of a path.
+    PIP_CONSTRAINT=$(python3 -c 'import pathlib, sys; print(pathlib.Path(sys.argv[1]).as_uri())' "$root/constraints.txt")
+    export PIP_CONSTRAINT PIP_BUILD_CONSTRAINT="$PIP_CONSTRAINT" PIP_DISABLE_PIP_VERSION_CHECK=1
     stamp="$root/.venv/.$1-$(cat "$root/pyproject.toml" "$root/constraints.txt" | cksum | tr -d ' ')"
     if [ ! -e "$stamp" ]; then
         echo "installing into .venv …"

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 import psycopg
 
 from pgconveyor.config import ENV_FILE
+from pgconveyor.conninfo import embedded_directory
 from pgconveyor.database import DatabaseManager
 from pgconveyor.operate import COMMANDS
 from pgconveyor.options import database_option
+from pgconveyor.remedies import in_short
 from pgconveyor.work import Invocation, worker
+
+if TYPE_CHECKING:
+    from pgconveyor.embedded import EmbeddedServer
 
 __all__ = ["main"]
 
@@ -49,42 +56,55 @@ def install(database: str, search_path: bool) -> None:
 @cli.group()
 def embedded() -> None:
     """A PostgreSQL server of your own, for trying it out and for small installations."""
+    from pgconveyor.embedded_access import CANNOT_BE_OVERRULED
+
+    for name in CANNOT_BE_OVERRULED:  # this process talks to no other server
+        os.environ.pop(name, None)
 
 
-directory_option = click.option("--directory", type=click.Path(file_okay=False), help="Where its data is.")
+def server_options(command: Callable[..., None]) -> Callable[..., None]:
+    """The server of --directory, else the one in which the database is configured to be, else the default one."""
+    command = click.option("--directory", type=click.Path(file_okay=False), help="Where its data is.")(command)
+    return database_option(command)
 
 
-@embedded.command()
-@directory_option
-def start(directory: str | None) -> None:
-    """Start the server, making it when there is none; does nothing when it runs."""
+def server_of(directory: str | None, database: str) -> EmbeddedServer:
     from pgconveyor.embedded import EmbeddedServer
 
-    server = EmbeddedServer(directory).start()
-    status = server.status()
-    click.echo(f"PostgreSQL {status.version} on 127.0.0.1:{status.port}, data in {status.directory}")
+    return EmbeddedServer(directory or embedded_directory(database))
 
 
 @embedded.command()
-@directory_option
-def stop(directory: str | None) -> None:
+@server_options
+def start(directory: str | None, database: str) -> None:
+    """Start the server, making it and its database when there is none; does nothing when it runs."""
+    server = server_of(directory, database).start()
+    server.ensure_database(database.lower())
+    describe(server, database)
+
+
+@embedded.command()
+@server_options
+def stop(directory: str | None, database: str) -> None:
     """Stop the server; the data stays."""
-    from pgconveyor.embedded import EmbeddedServer
-
-    click.echo("stopped" if EmbeddedServer(directory).stop() else "was not running")
+    click.echo("stopped" if server_of(directory, database).stop() else "was not running")
 
 
 @embedded.command()
-@directory_option
-def status(directory: str | None) -> None:
-    """Show whether the server runs; exit code 3 when it does not."""
-    from pgconveyor.embedded import EmbeddedServer
-
-    found = EmbeddedServer(directory).status()
-    if not found.running:
-        click.echo(f"not running; its directory is {found.directory}")
+@server_options
+def status(directory: str | None, database: str) -> None:
+    """Show whether the server runs, and how psql gets in; exit code 3 when it does not run."""
+    server = server_of(directory, database)
+    if not server.status().running:
+        click.echo(f"not running; its directory is {server.directory}")
         raise SystemExit(3)
+    describe(server, database)
+
+
+def describe(server: EmbeddedServer, database: str) -> None:
+    found = server.status()
     click.echo(f"PostgreSQL {found.version} on 127.0.0.1:{found.port}, pid {found.pid}, data in {found.directory}")
+    click.echo(f"psql {shlex.quote(server.conninfo_without_password(database.lower()))}")
 
 
 for command in [worker, *COMMANDS]:
@@ -101,12 +121,5 @@ def main(arguments: Sequence[str] | None = None, *, begun: Callable[[], object] 
     try:
         cli(arguments, prog_name="pgconveyor", obj=Invocation(arguments, begun))
     except (ValueError, OSError, RuntimeError, psycopg.Error) as exc:
-        click.echo(f"error: {_in_short(exc)}", err=True)
+        click.echo(f"error: {in_short(exc)}", err=True)
         raise SystemExit(1) from None
-
-
-def _in_short(exc: Exception) -> str:
-    """What the server said and advises, without where in the functions it said it."""
-    if isinstance(exc, psycopg.Error) and exc.diag.message_primary:
-        return f"{exc.diag.message_primary}. {exc.diag.message_hint or exc.diag.message_detail or ''}".rstrip()
-    return str(exc)

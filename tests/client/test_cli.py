@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
+import stat
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +13,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from pgconveyor.embedded import EmbeddedServer
+from pgconveyor.embedded import EmbeddedServer, wheel_binaries
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 Configure = Callable[..., None]
@@ -169,6 +171,26 @@ class TestEmbedded:
         assert ask(EmbeddedServer(directory).dsn(), "select n from kept") == (1,)
         password = (directory / "password").read_text().strip()
         assert [secret for secret in (password, "Traceback") if secret in screen] == []
+
+    def test_the_configured_directory_is_meant_and_psql_gets_in_by_the_line_that_is_shown(
+        self, pgconveyor: Run, configure: Configure, directory: Path
+    ) -> None:
+        place = directory / "it's a server"
+        directory.chmod(0o755)
+        configure("orders", place, TYPE="embedded")
+        assert "not running" in pgconveyor("embedded", "status", "--database", "orders").stdout
+        try:
+            for verb in ("start", "status"):
+                done = pgconveyor("embedded", verb, "--database", "orders")
+                assert (done.returncode, done.stderr) == (0, "")
+            assert f"data in {place.resolve()}\n" in done.stdout
+            [line] = [line for line in done.stdout.splitlines() if line.startswith("psql ")]
+            psql = shutil.which("psql") or str(wheel_binaries() / "psql")
+            ask = f"{shlex.quote(psql)}{line.removeprefix('psql')} -XAtc 'select current_database()'"
+            assert subprocess.check_output(ask, shell=True, text=True) == "orders\n"
+            assert stat.S_IMODE((place / "pgpass").stat().st_mode) == 0o600
+        finally:
+            assert pgconveyor("embedded", "stop", "--database", "orders").stdout == "stopped\n"
 
     def test_a_directory_that_cannot_be_is_one_line(self, pgconveyor: Run, tmp_path: Path) -> None:
         (tmp_path / "file").write_text("")

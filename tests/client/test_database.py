@@ -14,9 +14,7 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from pgconveyor.database import DatabaseManager
-from pgconveyor.distributed import DistributedProcessor
 from pgconveyor.embedded import EmbeddedServer
-from pgconveyor.errors import SchemaMissing
 
 PASSWORD = "hunter2-and-more"
 HEALTH_KEYS = {"database_name", "status", "connection", "query_test", "response_time_ms", "timestamp"}
@@ -67,7 +65,7 @@ def assert_unavailable(manager: Manager, shown: Fn, caplog: pytest.LogCaptureFix
             manager.execute_query("select 1")
         health = manager.health_check()
         assert (health["status"], health["connection"]) == ("unhealthy", False)
-        assert health.keys() == HEALTH_KEYS | {"error"}
+        assert health.keys() - {"pool"} == HEALTH_KEYS | {"error"}
         assert password not in shown(caught.value) + caplog.text + json.dumps(health) + repr(manager)
 
     return assert_unavailable
@@ -103,7 +101,9 @@ class TestConfiguration:
             monkeypatch.setenv(name, value)
         assert_unavailable(ValueError, f"PRODUCTION_GLOBAL_RPA_DB_.*{named}", "u:p@")
 
-    @pytest.mark.parametrize("setting", ["TYPE=oracle", "POOL_SIZE=many", "POOL_SIZE=0", "POOL_TIMEOUT=soon"])
+    @pytest.mark.parametrize(
+        "setting", ["TYPE=oracle", "POOL_SIZE=many", "POOL_SIZE=0", "POOL_TIMEOUT=soon", "POOL_TIMEOUT=-1"]
+    )
     def test_a_setting_that_cannot_be_is_named(self, manager: Manager, dsn: str, configure: Fn, setting: str) -> None:
         name, value = setting.split("=")
         configure("rpa_db", dsn, **{name: value})
@@ -115,6 +115,33 @@ class TestConfiguration:
         configure("rpa_db", url)
         assert_unavailable((ValueError, ConnectionError), "(?i)rpa_db", PASSWORD)
 
+    @pytest.mark.parametrize(
+        "password", ["one@two", "one/two", "one?two@", "one@two:three", "one,two@three/four", "one"]
+    )
+    def test_no_part_of_a_password_that_needs_escapes_is_shown(
+        self, configure: Fn, manager: Manager, shown: Fn, caplog: pytest.LogCaptureFixture, password: str
+    ) -> None:
+        caplog.set_level(logging.DEBUG)
+        forgotten = "" if password == "one" else "@127.0.0.1:1"
+        configure("rpa_db", f"postgresql://u:{password}{forgotten}/db")
+        with pytest.raises(ValueError, match=r"RPA_DB_CONNECTION_STRING cannot be read.*%40 for @") as caught:
+            manager.execute_query("select 1")
+        seen = shown(caught.value) + caplog.text + json.dumps(manager.health_check())
+        assert [part for part in ("one", "two", "three", "four") if part in seen.replace("connection", "")] == []
+
+    @pytest.mark.parametrize(
+        "url",
+        [
+            "postgresql:///db?host=/run/x&port=1",
+            "postgres://u:p%40%2F@[::1]:1,127.0.0.1:2/db?application_name=a@b",
+            "postgresql+psycopg://u@%2Frun%2Fx/db",
+            "host=127.0.0.1 port=1 dbname=a@b/c",
+        ],
+    )
+    def test_what_libpq_understands_without_doubt_is_taken(self, configure: Fn, manager: Manager, url: str) -> None:
+        configure("rpa_db", url)
+        assert conninfo_to_dict(manager.conninfo())
+
     @pytest.mark.parametrize("wrong", UNREACHABLE.values(), ids=UNREACHABLE)
     def test_what_cannot_be_reached_is_a_connection_error_without_the_password(
         self, dsn: str, configure: Fn, assert_unavailable: Fn, wrong: dict[str, Any]
@@ -123,68 +150,11 @@ class TestConfiguration:
         assert_unavailable(ConnectionError, "rpa_db", wrong.get("password") or conninfo_to_dict(dsn)["password"])
 
 
-class TestQueries:
-    def test_rows_are_dicts_and_a_statement_without_rows_gives_none(self, rpa_db: Manager) -> None:
-        assert rpa_db.execute_query("create table t (n integer, word text)") == []
-        assert rpa_db.execute_query("insert into t values (1, 'a'), (2, 'b')") == []
-        assert rpa_db.execute_query("select * from t order by n") == [{"n": 1, "word": "a"}, {"n": 2, "word": "b"}]
-        assert rpa_db.execute_query("select * from t where n > 5") == []
-
-    @pytest.mark.parametrize(
-        ("query", "params", "value"),
-        [
-            ("select %s::int + %s as v", [1, 2], 3),
-            ("select %s::text as v", ("100%",), "100%"),
-            ("select %(a)s::int * %(b)s as v", {"a": 6, "b": 7}, 42),
-            ("select 7 %% %s as v", [4], 3),
-            ("select 'a%s' like 'a%' and 5 % 3 = 2 as v", None, True),
-        ],
-    )
-    def test_params_by_position_or_name_and_percent_without_params(
-        self, rpa_db: Manager, query: str, params: Any, value: object
-    ) -> None:
-        assert rpa_db.execute_query(query, params) == [{"v": value}]
-        assert rpa_db.execute_transaction([(query, params)]) == [{"v": value}]
-
-    def test_a_transaction_gives_the_rows_of_its_statements(self, rpa_db: Manager) -> None:
-        statements = [
-            ("create table t (n integer)", None),
-            ("insert into t values (%s), (%s) returning n", [1, 2]),
-            ("delete from t where n = %(n)s", {"n": 1}),
-            ("select count(*) as left from t", None),
-        ]
-        assert rpa_db.execute_transaction(statements) == [{"n": 1}, {"n": 2}, {"left": 1}]
-        assert rpa_db.execute_transaction([]) == []
-
-    def test_a_transaction_and_a_connection_are_all_or_nothing(self, rpa_db: Manager) -> None:
-        with pytest.raises(psycopg.errors.DivisionByZero):
-            rpa_db.execute_transaction([("create table a (n integer)", None), ("select 1 / 0", None)])
-        with pytest.raises(LookupError), rpa_db.connection() as conn:  # noqa: PT012
-            conn.execute("create table b (n integer)")
-            raise LookupError
-        with rpa_db.connection() as conn:
-            conn.execute("create table c (n integer)")
-        left = "select string_agg(relname, '') as left from pg_class where relname in ('a', 'b', 'c')"
-        assert rpa_db.execute_query(left) == [{"left": "c"}]
-
-    @pytest.mark.parametrize("table", ["no_such_table", "conveyor_belts"])
-    def test_what_the_server_refuses_is_psycopgs_error_and_harms_nothing(self, rpa_db: Manager, table: str) -> None:
-        with pytest.raises(psycopg.errors.UndefinedTable):
-            rpa_db.execute_query(f"select * from {table}")
-        assert rpa_db.execute_query("select 1 as n") == [{"n": 1}]
-
-    @pytest.mark.parametrize("drop", ["schema conveyor cascade", "function conveyor.get_queue_status"])
-    def test_a_database_without_the_queue_says_install(self, processor: DistributedProcessor, drop: str) -> None:
-        processor.rpa_db.execute_query(f"drop {drop}")
-        with pytest.raises(SchemaMissing, match="pgconveyor install"):
-            processor.get_queue_status()
-        assert processor.health_check()["status"] == "unhealthy"
-
-
 class TestPool:
     def test_health_has_the_contracts_keys(self, rpa_db: Manager) -> None:
         health = rpa_db.health_check()
-        assert health.keys() == HEALTH_KEYS
+        assert health.keys() == HEALTH_KEYS | {"pool"}
+        assert (health["pool"]["max_connections"], health["pool"]["waiting"]) == (10, 0)
         assert (health["database_name"], health["status"], health["connection"]) == ("rpa_db", "healthy", True)
         assert isinstance(health["response_time_ms"], float)
 
@@ -200,9 +170,23 @@ class TestPool:
     def test_a_pool_that_stays_busy_is_a_connection_error(self, dsn: str, configure: Fn) -> None:
         configure("rpa_db", dsn, POOL_SIZE=1, POOL_TIMEOUT=0.2)
         with DatabaseManager("rpa_db") as manager:
-            with manager.connection(), pytest.raises(ConnectionError):
+            named = (
+                "all 1 .* in use for 0.2 s.*DEVELOPMENT_GLOBAL_RPA_DB_POOL_SIZE.*DEVELOPMENT_GLOBAL_RPA_DB_POOL_TIMEOUT"
+            )
+            with manager.connection(), pytest.raises(ConnectionError, match=named):
                 manager.execute_query("select 1")
             assert manager.execute_query("select 1 as n") == [{"n": 1}]
+
+    def test_a_timeout_that_is_given_is_stronger_than_the_setting(self, dsn: str, configure: Fn) -> None:
+        configure("rpa_db", dsn, POOL_SIZE=1, POOL_TIMEOUT=60)
+        with (
+            DatabaseManager("rpa_db", pool_timeout=0.1) as manager,
+            manager.connection(),
+            pytest.raises(ConnectionError, match=r"in use for 0\.1 s"),
+        ):
+            manager.execute_query("select 1")
+        with pytest.raises(ValueError, match="pool_timeout is 0"):
+            DatabaseManager("rpa_db", pool_timeout=0)
 
     def test_threads_share_a_manager(self, dsn: str, configure: Fn) -> None:
         configure("rpa_db", dsn, POOL_SIZE=3)
@@ -235,6 +219,8 @@ class TestEmbedded:
         assert manager.health_check()["status"] == "healthy"
         embedded.stop()
         assert_unavailable(ConnectionError, "rpa_db", conninfo_to_dict(dsn)["password"])
+        with pytest.raises(ConnectionError, match=r"could be made within 1 s: .*refused"):
+            manager.execute_query("select 1")
         embedded.start()
         wait_until(lambda: manager.health_check()["status"] == "healthy")
         assert manager.execute_query("select 1 as n") == [{"n": 1}]

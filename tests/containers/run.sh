@@ -12,7 +12,9 @@ cgroup=pgconveyor-test-$$
 [ -n "${PYTHON:-}" ] || { [ -x .venv/bin/python ] && PYTHON=$PWD/.venv/bin/python; } || PYTHON=python3
 export PYTHON
 state=
-left=()  # what was not there before and dockerd does not remove
+# What dockerd makes and leaves; and of that, what was not there before.
+traces=(/sys/class/net/docker0 /run/docker /run/containerd /etc/docker/key.json /etc/docker /opt/containerd)
+left=()
 
 answers() {
     command -v docker >/dev/null && timeout 10 docker info >/dev/null 2>&1
@@ -38,8 +40,10 @@ install_engine() {
 
 start_engine() {
     state=$(mktemp -d)
-    [ -e /sys/class/net/docker0 ] || left+=(docker0)
-    [ -e /run/containerd ] || left+=(/run/containerd)
+    local path
+    for path in "${traces[@]}"; do
+        [ -e "$path" ] || left+=("$path")
+    done
     export DOCKER_HOST=unix://$state/socket
     # No rules in iptables and no forwarding: docker's own proxy serves the port, on loopback only.
     setsid dockerd -H "$DOCKER_HOST" --data-root "$state/data" --exec-root "$state/exec" \
@@ -67,11 +71,11 @@ stop_engine() {
     wait "$engine" 2>/dev/null || true
     awk -v state="$state/" 'index($2, state) == 1 { print $2 }' /proc/mounts | sort -r | xargs -r umount || true
     find /sys/fs/cgroup -depth -type d -path "*/$cgroup*" -exec rmdir {} + 2>/dev/null || true
-    local thing
-    for thing in "${left[@]}"; do
-        case $thing in
-        /*) rm -rf "$thing" ;;
-        *) ip link delete "$thing" 2>/dev/null || true ;;
+    local path
+    for path in "${left[@]}"; do
+        case $path in
+        /sys/class/net/*) [ ! -e "$path" ] || "$PYTHON" "$here/remove_bridge.py" "${path##*/}" || true ;;
+        *) rm -rf --one-file-system "$path" ;;
         esac
     done
     rm -rf --one-file-system "$state"

@@ -1,0 +1,55 @@
+"""What the pool does with each connection: when it makes it, gives it out and takes it back."""
+
+from __future__ import annotations
+
+import time
+from typing import Any, Self
+
+import psycopg
+from psycopg.rows import TupleRow
+from psycopg_pool import ConnectionPool
+
+from pgconveyor.remedies import in_short
+
+__all__ = ["Attempts", "check_if_idle", "note_use", "settle"]
+
+IDLE_CHECK = 5.0  # seconds in the pool after which a connection is tried before it is handed out
+
+
+class Attempts:
+    """Why the last attempt to connect failed, if it did; the pool, in the background, keeps that to itself."""
+
+    failure: str | None = None
+
+    def connection_class(self) -> type[psycopg.Connection[TupleRow]]:
+        attempts = self
+
+        class Connection(psycopg.Connection[TupleRow]):
+            @classmethod
+            def connect(cls, *args: Any, **kwargs: Any) -> Self:
+                try:
+                    conn = super().connect(*args, **kwargs)
+                except psycopg.OperationalError as exc:
+                    attempts.failure = in_short(exc)
+                    raise
+                attempts.failure = None
+                return conn
+
+        return Connection
+
+
+def settle(conn: psycopg.Connection[Any]) -> None:
+    """psycopg reads timestamps in one style only, and PGDATESTYLE or the role may say another."""
+    if not (conn.info.parameter_status("DateStyle") or "").startswith("ISO"):
+        conn.execute("set datestyle to iso")
+        conn.commit()
+
+
+def note_use(conn: psycopg.Connection[Any]) -> None:
+    vars(conn)["_pgconveyor_used"] = time.monotonic()
+
+
+def check_if_idle(conn: psycopg.Connection[Any]) -> None:
+    """A round trip for each use would double the cost of short statements; only a rested connection needs one."""
+    if time.monotonic() - vars(conn).get("_pgconveyor_used", 0.0) > IDLE_CHECK:
+        ConnectionPool.check_connection(conn)
