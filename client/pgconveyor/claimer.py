@@ -15,7 +15,7 @@ import math
 import random
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from typing import Any
 
@@ -83,7 +83,6 @@ class Claimer:
     def __init__(self, processor: DistributedProcessor, flows: Sequence[str], *, lease: timedelta, poll: float) -> None:
         self._processor, self._flows = processor, list(flows)
         self._lease, self._poll = lease, poll
-        self._stack = ExitStack()
         self._conn: psycopg.Connection | None = None
         self._can_park = True
         self._own_pid: int | None = None
@@ -167,11 +166,10 @@ class Claimer:
         if self._conn is not None:
             self._conn.close()
             self._conn = None
-        self._stack.close()
 
     def _wait_for_more(self, conn: psycopg.Connection, may_sleep: bool) -> None:
         """Nothing was found: the next step on the way to sleep."""
-        whys = [(flow_name, *_only_row(conn.execute(WHY, [flow_name]))) for flow_name in self._flows]
+        whys = [(flow_name, *_row(conn.execute(WHY, [flow_name]))) for flow_name in self._flows]
         self._places = [(flow_name, reason) for flow_name, reason, _ in whys]
         due_in = min((seconds for *_, seconds in whys if seconds is not None), default=math.inf)
         now, doors = time.monotonic(), list(self._seats.values())
@@ -226,39 +224,37 @@ class Claimer:
 
     @contextmanager
     def _on_session(self) -> Iterator[psycopg.Connection]:
-        conn = self._conn or self._open()
+        is_new = self._conn is None
+        conn = self._conn = self._conn or self._processor.rpa_db.connect()
         try:
+            if is_new:
+                self._settle(conn)
             yield conn
         except psycopg.Error as exc:
-            if not conn.closed:
-                raise
-            # The server has freed the seats.
-            self._conn, self._seats, self._must_park = None, {}, False
-            self.look_now()
-            self._stack.__exit__(type(exc), exc, exc.__traceback__)
-            raise
+            if conn.closed or is_new:
+                # The server has freed the seats.
+                conn.close()
+                self._conn, self._seats, self._must_park = None, {}, False
+                self.look_now()
+            self._processor.rpa_db.translate(exc, conn)
 
-    def _open(self) -> psycopg.Connection:
-        self._stack = ExitStack()
-        conn = self._stack.enter_context(self._processor.rpa_db.connection())
-        conn.autocommit = True
-        pid = _only_row(conn.execute(PID))[0]
-        self._own_pid = pid if pid == conn.info.backend_pid else None
+    def _settle(self, conn: psycopg.Connection) -> None:
+        """Find out whether the session is this worker's alone, and make it fit for sleeping."""
+        [pid] = _row(conn.execute(PID))
         could_park, self._can_park = self._can_park, True
+        self._own_pid = pid if pid == conn.info.backend_pid else None
         if self._own_pid is None:
-            # A pooler names a process of its own. Is the session ours alone?
+            # A pooler names a process of its own. While somebody else holds a session of it, do we keep ours?
             with self._processor.rpa_db.connection() as other:
                 other.execute("select 1")
-                self._can_park = _only_row(conn.execute(PID))[0] == pid
+                self._can_park = [pid] == list(_row(conn.execute(PID)))
         if self._can_park:
             conn.execute(SETTINGS)
         elif could_park:
             logger.warning("a pooler shares the sessions of the database: polling instead of being notified")
-        self._conn = conn
-        return conn
 
 
-def _only_row(cursor: psycopg.Cursor) -> Any:
+def _row(cursor: psycopg.Cursor) -> Any:
     row = cursor.fetchone()
     assert row is not None  # noqa: S101  the statement returns one
     return row

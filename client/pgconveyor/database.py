@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from threading import Lock
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, NoReturn, Self
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
@@ -93,15 +93,26 @@ class DatabaseManager:
                 raise
             raise self._unavailable(self._why_none(pool)) from None
         except psycopg.Error as exc:
-            # Of another database's error, or a deadlock in ours, this connection lives on.
-            if isinstance(exc, psycopg.OperationalError) and (conn is None or conn.closed):
-                raise self._unavailable(in_short(exc)) from None
-            if isinstance(exc, _MISSING) and re.search(r'\bconveyor\.|"conveyor"', str(exc.diag.message_primary)):
-                message = f"{self.database_name}: {exc.diag.message_primary}; run `pgconveyor install`"
-                raise SchemaMissing(message) from exc
-            if conn is not None and not conn.closed and (advice := remedy(exc, conn.info.user)):
-                exc.add_note(advice)
-            raise
+            self.translate(exc, conn)
+
+    def connect(self) -> psycopg.Connection:
+        """A connection beside the pool, in autocommit; the caller closes it."""
+        conn = self._connect(with_defaults(self.conninfo(), self._application_name))
+        conn.autocommit = True
+        settle(conn)
+        return conn
+
+    def translate(self, exc: psycopg.Error, conn: psycopg.Connection | None) -> NoReturn:
+        """Raise the error of a connection as `connection` does; to be called where it was caught."""
+        # Of another database's error, or a deadlock in ours, this connection lives on.
+        if isinstance(exc, psycopg.OperationalError) and (conn is None or conn.closed):
+            raise self._unavailable(in_short(exc)) from None
+        if isinstance(exc, _MISSING) and re.search(r'\bconveyor\.|"conveyor"', str(exc.diag.message_primary)):
+            message = f"{self.database_name}: {exc.diag.message_primary}; run `pgconveyor install`"
+            raise SchemaMissing(message) from exc
+        if conn is not None and not conn.closed and (advice := remedy(exc, conn.info.user)):
+            exc.add_note(advice)
+        raise exc
 
     def execute_query(self, query: str, params: Params = None) -> list[dict[str, Any]]:
         """Run one statement and commit. Returns its rows; an empty list for a statement that has none."""
@@ -198,10 +209,7 @@ class DatabaseManager:
             if self._pool is None:
                 conninfo = with_defaults(self.conninfo(), self._application_name)
                 # The pool would retry a wrong password in the background; a first connection says it at once.
-                try:
-                    psycopg.connect(conninfo).close()
-                except psycopg.OperationalError as exc:
-                    raise self._unavailable(refusal(exc, str(conninfo_to_dict(conninfo).get("dbname", "")))) from None
+                self._connect(conninfo).close()
                 self._pool = ConnectionPool(
                     conninfo,
                     connection_class=self._attempts.connection_class(),
@@ -217,6 +225,12 @@ class DatabaseManager:
                 # Also when nobody closes the manager: its threads would be waited for at the end of the process.
                 self._close_pool = weakref.finalize(self, self._pool.close)
             return self._pool
+
+    def _connect(self, conninfo: str) -> psycopg.Connection:
+        try:
+            return psycopg.connect(conninfo)
+        except psycopg.OperationalError as exc:
+            raise self._unavailable(refusal(exc, str(conninfo_to_dict(conninfo).get("dbname", "")))) from None
 
     def _why_none(self, pool: ConnectionPool) -> str:
         if self._attempts.failure:
