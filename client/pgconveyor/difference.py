@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import psycopg
 
-from pgconveyor.install import DB, install, migrations
+from pgconveyor.install import DB, advised, install, migrations
 
 __all__ = ["Difference", "difference"]
 
@@ -56,7 +56,7 @@ def difference(conn: psycopg.Connection, db: Path = DB) -> Difference:
     when the server refuses.
     """
     known = migrations(db)
-    with conn.transaction(force_rollback=True):
+    with advised(conn), conn.transaction(force_rollback=True):
         conn.execute(LOCK)
         applied = _applied(conn)
         pending = [f"migration {name}" for name in known if name not in applied]

@@ -11,7 +11,7 @@ import psycopg
 from psycopg import sql
 from psycopg.pq import TransactionStatus
 
-__all__ = ["install", "migrations", "refuse_newer", "set_search_path"]
+__all__ = ["advised", "install", "migrations", "refuse_newer", "set_search_path"]
 
 _HERE = Path(__file__).parent
 # A wheel carries db/ inside the package; an editable install reads the checkout's.
@@ -49,16 +49,21 @@ IS_CHECKED = """
 
 CHECK = "select conveyor.check_client(p_migrations => %s::text[])"
 
-# Who has held a lock on a table of the queue for longest.
+# Who holds what an installer waits for, the oldest transaction first.
 HOLDER = """
     select a.pid, a.application_name, a.state, extract(epoch from clock_timestamp() - a.xact_start)::integer
     from pg_locks as l
-    join pg_class as c on c.oid = l.relation
+    left join pg_class as c on c.oid = l.relation
     join pg_stat_activity as a on a.pid = l.pid
     where l.database = (select d.oid from pg_database as d where d.datname = current_database())
         and l.granted
         and l.pid <> pg_backend_pid()
-        and (c.relnamespace = to_regnamespace('conveyor') or c.oid = to_regclass(%s))
+        and (
+            c.relnamespace = to_regnamespace('conveyor')
+            or c.oid = to_regclass(%s)
+            or l.locktype = 'advisory'
+            and l.classid::bigint << 32 | l.objid::bigint = hashtextextended('conveyor.install', 0)
+        )
     order by a.xact_start
     limit 1
 """
@@ -78,7 +83,7 @@ def install(conn: psycopg.Connection, db: Path = DB, *, adopt: str | None = None
     """
     applied: list[str] = []
     migration = ""
-    with _advised(conn, adopt), conn.transaction():
+    with advised(conn, adopt), conn.transaction():
         _set(conn, "conveyor.adopt", adopt or "")
         _set(conn, "conveyor.adopt_timezone", timezone)
         for line in _manifest(db).splitlines():
@@ -139,7 +144,7 @@ def _apply(conn: psycopg.Connection, db: Path, migration: str) -> list[str]:
 
 
 @contextmanager
-def _advised(conn: psycopg.Connection, adopt: str | None) -> Iterator[None]:
+def advised(conn: psycopg.Connection, adopt: str | None = None) -> Iterator[None]:
     """Add to an error what somebody has to do about it, where the server's own hint does not say."""
     try:
         yield
