@@ -42,10 +42,12 @@ where q.status = 'completed'
 def hasty(tmp_path: Path) -> Path:
     """A copy of `db/` that waits for locks not for ten seconds, but shortly."""
     db = Path(shutil.copytree(DB, tmp_path / "db"))
-    for file, long, short in (("bootstrap.sql", "'10s'", "'300ms'"), ("uninstall.sql", "'10 s'", "'1 s'")):
+    for file, times in (("bootstrap.sql", ("'10s'", "'3s'")), ("uninstall.sql", ("'10 s'",))):
         text = (db / file).read_text()
-        assert long in text
-        (db / file).write_text(text.replace(long, short))
+        for time in times:
+            assert time in text
+            text = text.replace(time, "'500ms'")
+        (db / file).write_text(text)
     return db
 
 
@@ -100,17 +102,22 @@ class TestErrorsSayWhatToDo:
             empty.execute(f"drop owned by {user} cascade")
             conn.execute(f"drop role {user}")
 
-    def test_a_lock_that_is_not_to_be_had_names_its_holder(
+    def test_a_lock_that_is_not_to_be_had_names_its_holder_and_holds_up_nobody(
         self, dsn: str, conn: psycopg.Connection, connect: Fn, hasty: Path
     ) -> None:
         name = max(path.stem for path in (DB / "migrations").glob("*.sql"))
         conn.execute("delete from conveyor.migration where name = %s", [name])
-        (hasty / "migrations" / f"{name}.sql").write_text("alter table conveyor.flow add column remark text;")
-        forgotten = connect(application_name="forgotten")
+        add_column = "alter table conveyor.processing_queue add column remark text;"
+        (hasty / "migrations" / f"{name}.sql").write_text(add_column)
+        forgotten, worker = connect(application_name="forgotten"), connect()
         forgotten.execute("begin")
-        forgotten.execute("select from conveyor.flow")
-        with psycopg.connect(dsn) as installer, pytest.raises(psycopg.errors.LockNotAvailable) as refused:
-            install(installer, hasty)
+        forgotten.execute("select from conveyor.processing_queue")
+        with psycopg.connect(dsn) as installer:
+            with sql.blocked(conn, installer, lambda: install(installer, hasty)) as installing:
+                # It waits behind the installer, and goes on when that one gives up.
+                assert sql.claim(worker, "f") == []
+            with pytest.raises(psycopg.errors.LockNotAvailable) as refused:
+                installing.result()
         [note] = refused.value.__notes__
         assert f"Session {forgotten.info.backend_pid} (forgotten, idle in transaction" in note
         forgotten.execute("commit")
