@@ -118,6 +118,9 @@ class TestCheck:
             difference(other)
         assert f"Session {conn.info.backend_pid} " in refused.value.__notes__[0]
 
+    def test_it_is_given_alone(self, pgconveyor: Run) -> None:
+        assert pgconveyor("install", "--check", "--search-path").returncode == 2
+
     def test_a_newer_version_that_only_adds_is_named_and_then_forgiven(
         self, conn: psycopg.Connection, newer: Callable[[str], Path]
     ) -> None:

@@ -31,6 +31,9 @@ exception
 end;
 $$;
 
+-- Whoever waits for a table makes every claim wait behind it: give up soon rather than hold up the workers.
+set local lock_timeout = '3s';
+
 do $$
 begin
     -- Roles belong to the cluster: an installer in another database may create the same one at this
