@@ -84,6 +84,7 @@ begin
     end if;
 
     -- From here on everything is made by, and belongs to, the owner of the schema.
+    perform set_config('conveyor.installer', current_user::text, true);
     v_owner := (select pg_get_userbyid(n.nspowner) from pg_namespace as n where n.nspname = 'conveyor');
     perform set_config('role', v_owner, true);
 exception

@@ -215,13 +215,13 @@ def test_an_id_that_is_taken_is_refused(old: psycopg.Connection, adopt: Callable
     assert sql.value(old, f"select count(*) from {OLD}") == 5
 
 
-def test_rows_that_a_policy_hides_are_an_error(embedded: EmbeddedServer) -> None:
+def test_an_owner_without_superuser_adopts_and_policies_hide_nothing(embedded: EmbeddedServer) -> None:
     with psycopg.connect(embedded.dsn(), autocommit=True) as conn:
-        conn.execute("create role app login createrole password 'x'")
+        conn.execute("create role app createrole; create role person login noinherit password 'x' in role app")
         conn.execute("create database app owner app")
-    dsn = make_conninfo(embedded.dsn("app"), user="app", password="x")
+    # A person who installs as the owner of the database: who may use the queue's tables, and the old one.
+    dsn = make_conninfo(embedded.dsn("app"), user="person", password="x", options="-c role=app")
     with psycopg.connect(dsn, autocommit=True) as conn:
-        # An owner without superuser: the old table is its own, the queue belongs to conveyor_owner.
         conn.execute("create schema old; set search_path = old")
         conn.execute(DDL)
         conn.execute(ROWS)

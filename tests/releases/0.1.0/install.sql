@@ -98,6 +98,7 @@ begin
     end if;
 
     -- From here on everything is made by, and belongs to, the owner of the schema.
+    perform set_config('conveyor.installer', current_user::text, true);
     v_owner := (select pg_get_userbyid(n.nspowner) from pg_namespace as n where n.nspname = 'conveyor');
     perform set_config('role', v_owner, true);
 exception
@@ -2847,8 +2848,8 @@ begin
         return;
     end if;
 
-    -- The old table is not the business of the queue's owner.
-    set local role none;
+    -- The old table is the business of whoever installs, not of the queue's owner.
+    perform set_config('role', current_setting('conveyor.installer'), true);
     -- Rows that a policy hides would be lost without a word.
     set local row_security = off;
 
