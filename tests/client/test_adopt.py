@@ -16,6 +16,8 @@ from pgconveyor.embedded import EmbeddedServer
 from pgconveyor.install import DB, install
 from tools import psql
 
+Adopt = Callable[..., list[str]]
+
 OLD = "public.processing_queue"
 QUEUE = "conveyor.processing_queue"
 # As the contract has it.
@@ -62,11 +64,12 @@ def old(empty_dsn: str) -> psycopg.Connection:
 
 @pytest.fixture
 def said() -> list[str]:
+    """What the installs of the test reported."""
     return []
 
 
 @pytest.fixture
-def adopt(empty_dsn: str, old: psycopg.Connection, said: list[str]) -> Callable[..., list[str]]:  # noqa: ARG001
+def adopt(empty_dsn: str, old: psycopg.Connection, said: list[str]) -> Adopt:  # noqa: ARG001
     def adopt(table: str = OLD, **options: str) -> list[str]:
         with psycopg.connect(empty_dsn, options="-c lock_timeout=10s") as conn:
             conn.add_notice_handler(lambda diag: said.append(f"{diag.message_primary} {diag.message_hint}"))
@@ -80,7 +83,7 @@ def counts(conn: psycopg.Connection) -> dict[str, int]:
     return {state: status[f"{state}_records"] for state in ("pending", "processing", "completed", "failed", "total")}
 
 
-def test_every_record_comes_over(old: psycopg.Connection, adopt: Callable[..., list[str]], said: list[str]) -> None:
+def test_every_record_comes_over(old: psycopg.Connection, adopt: Adopt, said: list[str]) -> None:
     before = old.execute(f"select {COLUMNS} from {OLD} where id <= 4 order by id").fetchall()
     assert len(adopt()) > 0
     assert old.execute(f"select {COLUMNS} from {QUEUE} where id <= 4 order by id").fetchall() == before
@@ -97,9 +100,7 @@ def test_every_record_comes_over(old: psycopg.Connection, adopt: Callable[..., l
 
 
 @pytest.mark.parametrize(("zone", "summer", "winter"), [("UTC", 12, 12), ("Europe/Berlin", 10, 11)])
-def test_times_are_read_in_the_zone(
-    old: psycopg.Connection, adopt: Callable[..., list[str]], zone: str, summer: int, winter: int
-) -> None:
+def test_times_are_read_in_the_zone(old: psycopg.Connection, adopt: Adopt, zone: str, summer: int, winter: int) -> None:
     old.execute("alter table processing_queue alter column updated_at type timestamptz using '2024-07-01 09:00+00'")
     adopt(timezone=zone)
     times = old.execute(f"select created_at, updated_at from {QUEUE} where id in (1, 3) order by id").fetchall()
@@ -110,7 +111,7 @@ def test_times_are_read_in_the_zone(
     ]
 
 
-def test_the_queue_goes_on_where_the_table_stopped(old: psycopg.Connection, adopt: Callable[..., list[str]]) -> None:
+def test_the_queue_goes_on_where_the_table_stopped(old: psycopg.Connection, adopt: Adopt) -> None:
     adopt()
     assert sql.add(old, "survey") == [71]
     assert sql.ids(sql.claim(old, "survey", 10)) == [1, 71]
@@ -119,9 +120,7 @@ def test_the_queue_goes_on_where_the_table_stopped(old: psycopg.Connection, adop
     assert sql.value(old, "select conveyor.reset_failed_records('invoice')") == 1
 
 
-def test_twice_is_once_and_nothing_is_dropped(
-    old: psycopg.Connection, adopt: Callable[..., list[str]], said: list[str]
-) -> None:
+def test_twice_is_once_and_nothing_is_dropped(old: psycopg.Connection, adopt: Adopt, said: list[str]) -> None:
     rows = old.execute("select * from processing_queue order by id").fetchall()
     adopt()
     once = counts(old)
@@ -135,7 +134,7 @@ def test_twice_is_once_and_nothing_is_dropped(
         old.execute("insert into public.processing_queue (flow_name, payload) values ('f', '{}')")
 
 
-def test_a_queue_in_use_adopts_beside_its_own_records(old: psycopg.Connection, adopt: Callable[..., list[str]]) -> None:
+def test_a_queue_in_use_adopts_beside_its_own_records(old: psycopg.Connection, adopt: Adopt) -> None:
     install(old)
     old.execute("alter table conveyor.processing_queue alter column id restart with 100")
     sql.add(old, "survey", 3)
@@ -153,21 +152,15 @@ def test_writers_of_the_old_table_are_waited_for(empty_dsn: str, old: psycopg.Co
     assert sql.value(old, f"select count(*) from {QUEUE} where id = 50") == 1
 
 
-def test_columns_of_their_own_are_named_and_kept(
-    old: psycopg.Connection, adopt: Callable[..., list[str]], said: list[str]
+def test_columns_that_stay_behind_and_times_in_the_future_are_told(
+    old: psycopg.Connection, adopt: Adopt, said: list[str]
 ) -> None:
     old.execute("alter table processing_queue add column owner text default 'ada', add column shift integer")
-    adopt()
-    assert any("stayed behind: owner, shift" in text for text in said)
-    assert sql.value(old, "select distinct owner from processing_queue_adopted") == "ada"
-
-
-def test_a_zone_that_puts_pending_records_into_the_future_is_doubted(
-    old: psycopg.Connection, adopt: Callable[..., list[str]], said: list[str]
-) -> None:
     old.execute("update processing_queue set created_at = (now() at time zone 'utc') + interval '1 hour' where id = 1")
     adopt()
+    assert any("stayed behind: owner, shift" in text for text in said)
     assert any("1 pending records were created in the future" in text and "UTC" in text for text in said)
+    assert sql.value(old, "select distinct owner from processing_queue_adopted") == "ada"
 
 
 REFUSED = {
@@ -185,17 +178,13 @@ REFUSED = {
     ),
     "retries": ("update processing_queue set retry_count = -1 where id = 4", {}, ": 4"),
     "taken name": ("create table processing_queue_adopted ()", {}, "processing_queue_adopted"),
-    "payload": (
-        "alter table processing_queue alter column payload type text using 'not json'",
-        {},
-        "json",
-    ),
+    "payload": ("alter table processing_queue alter column payload type text using 'not json'", {}, "json"),
 }
 
 
 @pytest.mark.parametrize("why", REFUSED)
 def test_what_cannot_be_taken_over_is_refused_and_nothing_is_done(
-    old: psycopg.Connection, adopt: Callable[..., list[str]], why: str
+    old: psycopg.Connection, adopt: Adopt, why: str
 ) -> None:
     change, options, names = REFUSED[why]
     old.execute(change)
@@ -206,7 +195,7 @@ def test_what_cannot_be_taken_over_is_refused_and_nothing_is_done(
     assert sql.value(old, "select to_regnamespace('conveyor')") is None
 
 
-def test_an_id_that_is_taken_is_refused(old: psycopg.Connection, adopt: Callable[..., list[str]]) -> None:
+def test_an_id_that_is_taken_is_refused(old: psycopg.Connection, adopt: Adopt) -> None:
     install(old)
     sql.add(old, "mine", 2)
     with pytest.raises(psycopg.errors.UniqueViolation, match="1, 2"):
