@@ -152,7 +152,7 @@ def test_writers_of_the_old_table_are_waited_for(empty_dsn: str, old: psycopg.Co
     assert sql.value(old, f"select count(*) from {QUEUE} where id = 50") == 1
 
 
-def test_columns_that_stay_behind_and_times_in_the_future_are_told(
+def test_columns_left_behind_and_times_in_the_future_are_told(
     old: psycopg.Connection, adopt: Adopt, said: list[str]
 ) -> None:
     old.execute("alter table processing_queue add column owner text default 'ada', add column shift integer")
@@ -183,9 +183,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("why", REFUSED)
-def test_what_cannot_be_taken_over_is_refused_and_nothing_is_done(
-    old: psycopg.Connection, adopt: Adopt, why: str
-) -> None:
+def test_what_cannot_be_taken_over_is_refused(old: psycopg.Connection, adopt: Adopt, why: str) -> None:
     change, options, names = REFUSED[why]
     old.execute(change)
     rows = old.execute("select * from processing_queue order by id").fetchall()
