@@ -20,8 +20,7 @@ Adopt = Callable[..., list[str]]
 
 OLD = "public.processing_queue"
 QUEUE = "conveyor.processing_queue"
-# As the contract has it.
-DDL = """
+DDL = """  -- as the contract has it
 CREATE TABLE processing_queue (
     id SERIAL PRIMARY KEY,
     flow_name VARCHAR(100) NOT NULL,
