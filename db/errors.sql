@@ -11,6 +11,11 @@ values
     (
         'WQ002', 'record_not_found', 'no record has this id',
         'do not try again: the id is wrong, or the record was purged'
+    ),
+    -- WQ9nn  installing
+    (
+        'WQ901', 'client_outdated', 'the database has a breaking migration that the client does not know',
+        'upgrade the client'
     )
 on conflict (sqlstate) do update
 set name          = excluded.name,

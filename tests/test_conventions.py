@@ -15,6 +15,7 @@ ROOT = Path(__file__).parents[1]
 DB = ROOT / "db"
 FUNCTION_FILES = sorted((DB / "functions").glob("*.sql"))
 
+CONNECT = {"check_client"}
 PRODUCE = {"add_record", "add_records_to_queue"}
 OBSERVE = {"get_queue_status", "health_check", "get_record"}
 BROWSE = {"list_records", "why_not_claimed"}
@@ -42,10 +43,10 @@ GOVERN = {
 }
 
 ROLES = {
-    "conveyor_producer": PRODUCE | {"get_queue_status"},
-    "conveyor_worker": PRODUCE | OBSERVE | WORK,
-    "conveyor_viewer": OBSERVE | BROWSE,
-    "conveyor_operator": PRODUCE | OBSERVE | BROWSE | WORK | GOVERN,
+    "conveyor_producer": CONNECT | PRODUCE | {"get_queue_status"},
+    "conveyor_worker": CONNECT | PRODUCE | OBSERVE | WORK,
+    "conveyor_viewer": CONNECT | OBSERVE | BROWSE,
+    "conveyor_operator": CONNECT | PRODUCE | OBSERVE | BROWSE | WORK | GOVERN,
 }
 
 IN_SCHEMA = "p.pronamespace = 'conveyor'::regnamespace"
