@@ -1,4 +1,7 @@
 -- Run migrations/:migration.sql unless conveyor.migration says that it has run.  For psql; install.py does the same.
+-- A migration that older clients must refuse says so itself, by inserting its own row with breaking = true.
+
+\set known :known , :migration
 
 select not exists (
     select from conveyor.migration where name = :'migration'
@@ -8,5 +11,5 @@ select not exists (
 \if :is_pending
     \set file migrations/ :migration .sql
     \ir :file
-    insert into conveyor.migration (name) values (:'migration');
+    insert into conveyor.migration (name) values (:'migration') on conflict do nothing;
 \endif

@@ -8,7 +8,20 @@ do $$
 begin
     perform set_config('plpgsql.extra_errors', 'all', true);
     perform pg_advisory_xact_lock(hashtextextended('conveyor.install', 0));
+exception
+    when lock_not_available then
+        raise exception using
+            errcode = 'lock_not_available',
+            message = 'another session is installing in this database',
+            hint    = 'Wait for it, then try again; its pid has an advisory lock in pg_locks.';
+end;
+$$;
 
+-- Whoever waits for a table makes every claim wait behind it: give up soon rather than hold up the workers.
+set local lock_timeout = '3s';
+
+do $$
+begin
     -- Roles belong to the cluster: an installer in another database may create the same one at this
     -- moment.  By the time that is an error it has committed, so the next round finds its roles.
     loop
@@ -42,6 +55,8 @@ end;
 $$;
 
 do $$
+declare
+    v_owner text;
 begin
     if to_regnamespace('conveyor') is null then
         begin
@@ -51,17 +66,37 @@ begin
             create schema conveyor authorization conveyor_owner;
         exception
             when insufficient_privilege or undefined_object then
-                raise warning 'role % may not act as conveyor_owner: the schema belongs to it instead', current_user;
+                if not has_database_privilege(current_database(), 'create') then
+                    raise exception using
+                        errcode = 'insufficient_privilege',
+                        message = format('role %s may not create a schema in %s', current_user, current_database()),
+                        hint    = format(
+                            'Install as the owner of the database, or: grant create on database %I to %I.',
+                            current_database(), current_user
+                        );
+                end if;
+                raise warning 'role % may not act as conveyor_owner: the schema belongs to it instead', current_user
+                    using hint = format('Before the first install, grant conveyor_owner to %I.', current_user);
                 create schema conveyor;
         end;
         comment on schema conveyor is
-            'pgconveyor: a processing queue. The functions are the interface; \df+ conveyor.* lists them.';
+            'pgconveyor: a processing queue. The functions are the interface: \df conveyor.* lists them, their comments say '
+            'what each does.';
     end if;
 
     -- From here on everything is made by, and belongs to, the owner of the schema.
-    perform set_config('role', pg_get_userbyid(n.nspowner)::text, true)
-    from pg_namespace as n
-    where n.nspname = 'conveyor';
+    perform set_config('conveyor.installer', current_user::text, true);
+    v_owner := (select pg_get_userbyid(n.nspowner) from pg_namespace as n where n.nspname = 'conveyor');
+    perform set_config('role', v_owner, true);
+exception
+    when insufficient_privilege then
+        if v_owner is null then
+            raise;
+        end if;
+        raise exception using
+            errcode = 'insufficient_privilege',
+            message = format('the queue belongs to role %s, and role %s may not act as it', v_owner, current_user),
+            hint    = format('Install as a role that may, or: grant %I to %I.', v_owner, current_user);
 end;
 $$;
 

@@ -15,6 +15,11 @@ values
     (
         'WQ003', 'session_not_own', 'the session is shared by a pooler: a seat in it would stay with somebody else',
         'poll instead of parking, or connect directly'
+    ),
+    -- WQ9nn  installing
+    (
+        'WQ901', 'client_outdated', 'the database has a breaking migration that the client does not know',
+        'upgrade the client'
     )
 on conflict (sqlstate) do update
 set name          = excluded.name,

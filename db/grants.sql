@@ -17,6 +17,10 @@ begin
     grant usage on schema conveyor to conveyor_producer, conveyor_worker, conveyor_viewer, conveyor_operator;
 
     grant execute on function
+        conveyor.check_client
+        to conveyor_producer, conveyor_worker, conveyor_viewer, conveyor_operator;
+
+    grant execute on function
         conveyor.add_record,
         conveyor.add_records_to_queue,
         conveyor.get_queue_status,

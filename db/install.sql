@@ -1,10 +1,15 @@
 -- Install or upgrade the queue:  psql -X -d rpa_db -f db/install.sql
 -- One transaction; running it again changes nothing.
 --
+-- To move the records of a table made by the contract's DDL over, in the same transaction (see adopt.sql):
+--   psql -X -v adopt=public.processing_queue -v timezone=Europe/Berlin -f db/install.sql
+--
 -- This is the table of contents: top to bottom is the order in which things come to exist.
 -- `pgconveyor install` reads the \ir lines below, so there is one order.
 
 \set ON_ERROR_STOP on
+\set known ''
+
 begin;
 
 \ir bootstrap.sql
@@ -22,6 +27,9 @@ begin;
 \ir apply_migration.sql
 
 -- repeatable: everything below runs each time
+\ir functions/check_client.sql
+\ir check_known.sql
+
 \ir errors.sql
 
 -- produce
@@ -114,5 +122,16 @@ begin;
 \ir functions/_raise_claim_lost.sql
 
 \ir grants.sql
+
+-- last: the table that was there before
+\if :{?adopt}
+    select set_config('conveyor.adopt', :'adopt', true)
+    \gset
+\endif
+\if :{?timezone}
+    select set_config('conveyor.adopt_timezone', :'timezone', true)
+    \gset
+\endif
+\ir adopt.sql
 
 commit;

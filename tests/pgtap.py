@@ -22,6 +22,8 @@ import platformdirs
 import psycopg
 import pytest
 
+import debian
+
 OPTIONS = (
     "-c search_path=public,tap -c plpgsql.extra_errors=all -c client_min_messages=warning"
     " -c lock_timeout=10s -c statement_timeout=60s"
@@ -70,7 +72,8 @@ def _newest(directory: Path, below: str) -> Path | None:
 def _download(cache: Path) -> Path:
     with tempfile.TemporaryDirectory() as directory:
         try:
-            found = _newest(_unpacked_package(Path(directory)), "usr/share/postgresql/*/extension/")
+            package = debian.unpack(debian.fetch(Path(directory), "pgtap"), Path(directory, "x"))
+            found = _newest(package, "usr/share/postgresql/*/extension/")
         except (OSError, subprocess.CalledProcessError) as error:
             raise PgTapMissingError(
                 "pgTAP is missing, and apt-get cannot download it here: install postgresql-NN-pgtap, or set"
@@ -82,23 +85,6 @@ def _download(cache: Path) -> Path:
         part = cache / f"{found.name}.{os.getpid()}"
         part.write_bytes(found.read_bytes())
         return part.replace(cache / found.name)  # at once: another process may be doing the same
-
-
-def _unpacked_package(directory: Path) -> Path:
-    """Get the newest postgresql-NN-pgtap, with package lists of our own: the host's may be empty or stale."""
-    (directory / "lists" / "partial").mkdir(parents=True)
-    (directory / "archives" / "partial").mkdir(parents=True)
-    private = ["-qq", "-o", f"Dir::State::Lists={directory / 'lists'}", "-o", f"Dir::Cache={directory}"]
-
-    def run(*command: str) -> str:
-        return subprocess.run(command, cwd=directory, check=True, capture_output=True, text=True).stdout
-
-    run("apt-get", *private, "update")
-    names = re.findall(r"^postgresql-\d+-pgtap\b", run("apt-cache", *private, "search", "pgtap"), re.M)
-    newest = max(names, key=lambda name: int(name.split("-")[1]), default="postgresql-pgtap")
-    run("apt-get", *private, "download", newest)
-    run("dpkg-deb", "-x", *(str(deb) for deb in directory.glob("*.deb")), str(directory / "x"))
-    return directory / "x"
 
 
 def load(conn: psycopg.Connection) -> None:

@@ -15,6 +15,7 @@ ROOT = Path(__file__).parents[1]
 DB = ROOT / "db"
 FUNCTION_FILES = sorted((DB / "functions").glob("*.sql"))
 
+CONNECT = {"check_client"}
 PRODUCE = {"add_record", "add_records_to_queue"}
 COUNT = {"get_queue_status", "list_sleepers"}
 OBSERVE = COUNT | {"health_check", "get_record"}
@@ -45,10 +46,10 @@ GOVERN = {
 }
 
 ROLES = {
-    "conveyor_producer": PRODUCE | COUNT,
-    "conveyor_worker": PRODUCE | OBSERVE | WORK,
-    "conveyor_viewer": OBSERVE | BROWSE,
-    "conveyor_operator": PRODUCE | OBSERVE | BROWSE | WORK | GOVERN,
+    "conveyor_producer": CONNECT | PRODUCE | COUNT,
+    "conveyor_worker": CONNECT | PRODUCE | OBSERVE | WORK,
+    "conveyor_viewer": CONNECT | OBSERVE | BROWSE,
+    "conveyor_operator": CONNECT | PRODUCE | OBSERVE | BROWSE | WORK | GOVERN,
 }
 
 IN_SCHEMA = "p.pronamespace = 'conveyor'::regnamespace"

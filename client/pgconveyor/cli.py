@@ -37,20 +37,59 @@ def cli(env_file: str | None) -> None:
 
 @cli.command()
 @database_option
+@click.option("--check", is_flag=True, help="Change nothing; say what an install would do. Exit code 3 if anything.")
+@click.option(
+    "--adopt",
+    metavar="TABLE",
+    help="Also move the records of this table over, such as public.processing_queue; it is renamed to …_adopted.",
+)
+@click.option(
+    "--timezone",
+    metavar="NAME",
+    default="UTC",
+    show_default=True,
+    help="Of the times in the adopted table, such as Europe/Berlin.",
+)
 @click.option(
     "--search-path", is_flag=True, help="Append the schema to the database's search_path: for a database of its own."
 )
-def install(database: str, search_path: bool) -> None:
-    """Install or upgrade the queue in the database; again changes nothing."""
+def install(database: str, check: bool, adopt: str | None, timezone: str, search_path: bool) -> None:
+    """
+    Install or upgrade the queue in the database; again changes nothing.
+
+    With --check, exit codes are 0 when an install would change nothing, 3 when it would, 1 when it cannot be known.
+    """
     from pgconveyor.install import install as install_into
     from pgconveyor.install import set_search_path
 
+    if check and (adopt or search_path):
+        raise click.UsageError("--check changes nothing: give it alone")
     with DatabaseManager(database, pool_size=1) as manager, manager.connection() as conn:
-        conn.add_notice_handler(lambda notice: click.echo(f"{notice.severity}: {notice.message_primary}", err=True))
-        applied = install_into(conn)
+        conn.add_notice_handler(_show_notice)
+        if check:
+            _check(conn)
+            return
+        applied = install_into(conn, adopt=adopt, timezone=timezone)
         if search_path:
             set_search_path(conn)
     click.echo(f"installed {', '.join(applied)}" if applied else "up to date; functions and grants were renewed")
+
+
+def _check(conn: psycopg.Connection) -> None:
+    from pgconveyor.difference import difference
+
+    found = difference(conn)
+    if found.unknown:
+        click.echo(f"a newer version was here: {', '.join(found.unknown)}; this one may work with that")
+    click.echo(f"pending: {', '.join(found.pending)}" if found.pending else "up to date")
+    if found.pending:
+        raise SystemExit(3)
+
+
+def _show_notice(notice: psycopg.errors.Diagnostic) -> None:
+    click.echo(f"{notice.severity}: {notice.message_primary}", err=True)
+    if notice.message_hint:
+        click.echo(f"HINT: {notice.message_hint}", err=True)
 
 
 @cli.group()

@@ -20,6 +20,7 @@ from psycopg_pool import ConnectionPool, PoolTimeout
 from pgconveyor.config import ConfigManager
 from pgconveyor.conninfo import DatabaseSettings, with_defaults
 from pgconveyor.errors import DatabaseUnavailable, SchemaMissing
+from pgconveyor.install import refuse_newer
 from pgconveyor.pooling import Attempts, check_if_idle, note_use, settle
 from pgconveyor.remedies import in_short, refusal, remedy
 
@@ -46,7 +47,8 @@ class DatabaseManager:
     `{ENVIRONMENT}_GLOBAL_RPA_DB_CONNECTION_STRING`; `…_POOL_SIZE` (10) and `…_POOL_TIMEOUT` (30 seconds) are
     optional, and `pool_size` and `pool_timeout` are stronger. Safe in threads: create it once a process. Methods
     raise `ValueError` for a configuration that cannot be used, `ConnectionError` when the database cannot be
-    reached, and `psycopg.Error` for what the server refuses, with a note where there is a remedy.
+    reached, `ClientOutdated` when its queue is too new for this client, and `psycopg.Error` for what the server
+    refuses, with a note where there is a remedy.
     """
 
     def __init__(
@@ -208,8 +210,10 @@ class DatabaseManager:
         with self._lock:
             if self._pool is None:
                 conninfo = with_defaults(self.conninfo(), self._application_name)
-                # The pool would retry a wrong password in the background; a first connection says it at once.
-                self._connect(conninfo).close()
+                # The pool would retry a wrong password in the background; a first connection says it at once, and
+                # whether the queue in it, if there is one, is too new for this client.
+                with self._connect(conninfo) as conn:
+                    refuse_newer(conn)
                 self._pool = ConnectionPool(
                     conninfo,
                     connection_class=self._attempts.connection_class(),

@@ -15,6 +15,7 @@ for each code of class WQ.
     + RecordNotFound       WQ002
     + SessionNotOwn        WQ003
   + SchemaMissing          the database has no queue, or an older one
+    + ClientOutdated       WQ901, it has a newer one that this client must not work with; a QueueError too
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ import psycopg
 
 __all__ = [
     "ClaimLost",
+    "ClientOutdated",
     "DatabaseUnavailable",
     "InvalidArgument",
     "QueueError",
@@ -59,3 +61,7 @@ class DatabaseUnavailable(ConnectionError):
 
 class SchemaMissing(RuntimeError):
     """The database has no `conveyor` schema, or one that is older than this client."""
+
+
+class ClientOutdated(QueueError, SchemaMissing, code="WQ901", name="CLIENT_OUTDATED"):
+    """The database has a breaking migration that this client does not know: upgrade the client."""

@@ -119,7 +119,8 @@ begin
                 continue when v_alone;  -- others have all suspects of this level: now the rest
             end if;
 
-            v_at := row(v_at.rank, 'infinity', 9223372036854775807, null, null);  -- on to the next level
+            -- On to the next level.
+            v_at := row(v_at.rank, timestamptz 'infinity', 9223372036854775807, v_at.looked_at, v_at.look_took);
         end loop;
 
         -- Short from the floor: look once from the start, unless such looks are dear and the last one is fresh.

@@ -9,7 +9,7 @@ create or replace function conveyor.maintain()
 as $$
 begin
     if not pg_try_advisory_xact_lock(hashtextextended('conveyor.maintain', 0)) then
-        return '{"worked": false}';
+        return '{"worked": false}'::jsonb;
     end if;
 
     delete from conveyor.flow_minute as m

@@ -16,10 +16,9 @@ import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
-import tools
 from pgconveyor.embedded import EmbeddedServer
 from pgconveyor.install import DB, install
-from tools import tool
+from tools import dump, psql_file
 
 ROOT = Path(__file__).parents[2]
 MIGRATIONS = "select name, breaking from conveyor.migration order by name"
@@ -32,16 +31,6 @@ def live(conn: psycopg.Connection) -> int:
     answer = "select conveyor.mark_record_completed(id, payload, claim_token) from conveyor.claim_records_batch('f', 1)"
     assert len(conn.execute(answer).fetchall()) == 1
     return conn.execute("select (conveyor.get_queue_status() ->> 'total_records')::integer").fetchone()[0]
-
-
-def psql(dsn: str, file: Path, *options: str) -> subprocess.CompletedProcess[str]:
-    return tools.psql(dsn, "-q", *options, "-f", file)
-
-
-def dump(dsn: str) -> list[str]:
-    """The schema, without the lines that pg_dump makes up anew each time."""
-    text = subprocess.check_output([tool("pg_dump"), "--schema-only", "-d", dsn], text=True, timeout=60)
-    return [line for line in text.splitlines() if not line.startswith(("\\restrict", "\\unrestrict"))]
 
 
 def by_python(dsn: str, db: Path = DB) -> list[str]:
@@ -70,7 +59,7 @@ def gate(copy: Path) -> Path:
 
 class TestTwoInstallers:
     def test_psql_and_python_give_the_same(self, dsn: str, empty_dsn: str) -> None:
-        done = psql(empty_dsn, DB / "install.sql")
+        done = psql_file(empty_dsn, DB / "install.sql")
         assert (done.returncode, done.stderr) == (0, "")
         assert dump(empty_dsn) == dump(dsn)
         assert any("CREATE TABLE conveyor.processing_queue" in line for line in dump(dsn))
@@ -86,7 +75,7 @@ class TestTwoInstallers:
             == sorted(path.stem for path in (DB / "migrations").iterdir())
         )
         assert by_python(empty_dsn) == []
-        done = psql(empty_dsn, DB / "install.sql")
+        done = psql_file(empty_dsn, DB / "install.sql")
         assert (done.returncode, done.stderr, by_python(empty_dsn)) == (0, "", [])
         assert (dump(empty_dsn), ask(empty_dsn, "select * from conveyor.migration")) == before
 
@@ -99,7 +88,9 @@ class TestTwoInstallers:
     def test_two_at_once_in_one_database(
         self, empty_dsn: str, gate: Path, wait_until: Callable[..., object], by: str
     ) -> None:
-        second = by_python if by == "python" else lambda dsn: psql(dsn, DB / "install.sql").check_returncode() or []
+        second = (
+            by_python if by == "python" else lambda dsn: psql_file(dsn, DB / "install.sql").check_returncode() or []
+        )
         waiting = (
             "select count(*) from pg_locks where locktype = 'advisory' and not granted and database = ("
             "select oid from pg_database where datname = current_database())"
@@ -139,7 +130,7 @@ class TestFailure:
             broken.write("\nselect 1 / 0;\n")
         before = dump(empty_dsn)
         if by == "psql":
-            assert psql(empty_dsn, copy / "install.sql").returncode != 0
+            assert psql_file(empty_dsn, copy / "install.sql").returncode != 0
         else:
             with psycopg.connect(empty_dsn, autocommit=by == "autocommit") as conn:
                 with pytest.raises(psycopg.errors.DivisionByZero):
@@ -168,16 +159,16 @@ class TestFailure:
 class TestUninstall:
     def test_records_are_dropped_only_when_told(self, dsn: str, conn: psycopg.Connection) -> None:
         conn.execute("select conveyor.add_record('f', '{}')")
-        refused = psql(dsn, DB / "uninstall.sql")
+        refused = psql_file(dsn, DB / "uninstall.sql")
         assert refused.returncode != 0
         assert "drop_data=1" in refused.stderr
         assert conn.execute("select count(*) from conveyor.processing_queue").fetchone() == (1,)
-        assert psql(dsn, DB / "uninstall.sql", "-v", "drop_data=1").returncode == 0
+        assert psql_file(dsn, DB / "uninstall.sql", "-v", "drop_data=1").returncode == 0
         assert ask(dsn, "select to_regnamespace('conveyor')") == [(None,)]
         assert len(by_python(dsn)) == ALL
 
     def test_an_empty_queue_goes_without_a_word(self, dsn: str, empty_dsn: str) -> None:
-        assert psql(dsn, DB / "uninstall.sql").returncode == 0
+        assert psql_file(dsn, DB / "uninstall.sql").returncode == 0
         assert dump(dsn) == dump(empty_dsn)
 
 
