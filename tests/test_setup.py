@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import subprocess
 import sys
+from functools import partial
 from importlib.metadata import version as installed
 from pathlib import Path
 
@@ -63,5 +65,9 @@ def test_after_ctrl_c_no_other_step_begins(checkout: Path) -> None:
         (checkout / "bin" / name).write_text(code.format(python=sys.executable))
         (checkout / "bin" / name).chmod(0o755)
     command = ["bash", "-c", SETUP, "bash", checkout]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, start_new_session=True)
+    # A background job, which the tests may be, ignores Ctrl-C, and what it starts does too.
+    hears = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, start_new_session=True, preexec_fn=hears
+    )
     assert (done.returncode, done.stdout) == (130, "")

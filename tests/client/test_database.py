@@ -116,18 +116,19 @@ class TestConfiguration:
         assert_unavailable((ValueError, ConnectionError), "(?i)rpa_db", PASSWORD)
 
     @pytest.mark.parametrize(
-        "password", ["one@two", "one/two", "one?two@", "one@two:three", "one,two@three/four", "one"]
+        "password",
+        ["eins1@zwei2", "eins1/zwei2", "eins1?zwei2@", "eins1@zwei2:drei3", "eins1,zwei2@drei3/vier4", "eins1"],
     )
     def test_no_part_of_a_password_that_needs_escapes_is_shown(
         self, configure: Fn, manager: Manager, shown: Fn, caplog: pytest.LogCaptureFixture, password: str
     ) -> None:
         caplog.set_level(logging.DEBUG)
-        forgotten = "" if password == "one" else "@127.0.0.1:1"
+        forgotten = "" if password == "eins1" else "@127.0.0.1:1"
         configure("rpa_db", f"postgresql://u:{password}{forgotten}/db")
         with pytest.raises(ValueError, match=r"RPA_DB_CONNECTION_STRING cannot be read.*%40 for @") as caught:
             manager.execute_query("select 1")
         seen = shown(caught.value) + caplog.text + json.dumps(manager.health_check())
-        assert [part for part in ("one", "two", "three", "four") if part in seen.replace("connection", "")] == []
+        assert [part for part in ("eins1", "zwei2", "drei3", "vier4") if part in seen.replace("connection", "")] == []
 
     @pytest.mark.parametrize(
         "url",

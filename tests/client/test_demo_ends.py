@@ -40,6 +40,12 @@ Demo = Callable[[str], subprocess.Popen[str]]
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
 
+def hears_signals() -> None:
+    """Also when whoever runs the tests ignores them, as nohup and background jobs do."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+
+
 @pytest.fixture
 def demo(tmp_path: Path) -> Iterator[Demo]:
     """Start the demo on the sample, in a session of its own, after some code of the test's."""
@@ -56,6 +62,7 @@ def demo(tmp_path: Path) -> Iterator[Demo]:
                 text=True,
                 env=os.environ | {"PYTHONPATH": path, "PYTHONUNBUFFERED": "1", "TMPDIR": "/tmp", "COLUMNS": "200"},
                 start_new_session=True,
+                preexec_fn=hears_signals,
             )
         )
         return started[-1]

@@ -194,7 +194,7 @@ class TestUninstall:
     ) -> None:
         worker = connect()
         worker.execute("begin")
-        sql.add(worker, "f")
+        sql.insert(worker, "f")
         waiting = "select count(*) from pg_locks where relation = 'conveyor.processing_queue'::regclass and not granted"
         with ThreadPoolExecutor(1) as thread:
             removing = thread.submit(psql_file, dsn, DB / "uninstall.sql", "-v", "drop_data=1")
