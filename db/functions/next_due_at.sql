@@ -19,7 +19,7 @@ declare
 begin
     perform conveyor._check_flow_name(p_flow_name);
     if (conveyor._flow_settings(p_flow_name)).paused_at is not null then
-        return 'infinity';
+        return timestamptz 'infinity';
     end if;
 
     with recursive level (rank, due_at, id) as (
