@@ -34,6 +34,7 @@ begin
         conveyor.leave,
         conveyor.extend_leases,
         conveyor.release_records,
+        conveyor.get_claim_summary,
         conveyor.mark_record_completed,
         conveyor.mark_records_completed,
         conveyor.mark_record_failed,

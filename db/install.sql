@@ -41,6 +41,7 @@ begin;
 \ir functions/next_due_at.sql
 \ir functions/extend_leases.sql
 \ir functions/release_records.sql
+\ir functions/get_claim_summary.sql
 
 -- wake
 \ir functions/_wake_key.sql

@@ -27,6 +27,7 @@ WORK = {
     "leave",
     "extend_leases",
     "release_records",
+    "get_claim_summary",
     "mark_record_completed",
     "mark_records_completed",
     "mark_record_failed",

@@ -402,6 +402,12 @@ CREATE FUNCTION conveyor.extend_leases(p_ids bigint[], p_tokens bigint[], p_leas
     AS …;
 ALTER FUNCTION conveyor.extend_leases(p_ids bigint[], p_tokens bigint[], p_lease interval) OWNER TO conveyor_owner;
 COMMENT ON FUNCTION conveyor.extend_leases(p_ids bigint[], p_tokens bigint[], p_lease interval) IS 'Extends leases to p_lease (default: the flow''s) from now; null for a record whose claim is lost.';
+CREATE FUNCTION conveyor.get_claim_summary(p_ids bigint[], p_tokens bigint[]) RETURNS TABLE(id bigint, outcome text, error text, error_type text)
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS …;
+ALTER FUNCTION conveyor.get_claim_summary(p_ids bigint[], p_tokens bigint[]) OWNER TO conveyor_owner;
+COMMENT ON FUNCTION conveyor.get_claim_summary(p_ids bigint[], p_tokens bigint[]) IS 'For each claimed record: completed, failed, released, orphaned, cancelled, processing, or lost without a trace.';
 CREATE FUNCTION conveyor.get_queue_status(p_flow_name text DEFAULT NULL::text) RETURNS jsonb
     LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -726,6 +732,9 @@ GRANT ALL ON FUNCTION conveyor.configure_flow(p_flow_name text, p_settings jsonb
 REVOKE ALL ON FUNCTION conveyor.extend_leases(p_ids bigint[], p_tokens bigint[], p_lease interval) FROM PUBLIC;
 GRANT ALL ON FUNCTION conveyor.extend_leases(p_ids bigint[], p_tokens bigint[], p_lease interval) TO conveyor_worker;
 GRANT ALL ON FUNCTION conveyor.extend_leases(p_ids bigint[], p_tokens bigint[], p_lease interval) TO conveyor_operator;
+REVOKE ALL ON FUNCTION conveyor.get_claim_summary(p_ids bigint[], p_tokens bigint[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION conveyor.get_claim_summary(p_ids bigint[], p_tokens bigint[]) TO conveyor_worker;
+GRANT ALL ON FUNCTION conveyor.get_claim_summary(p_ids bigint[], p_tokens bigint[]) TO conveyor_operator;
 REVOKE ALL ON FUNCTION conveyor.get_queue_status(p_flow_name text) FROM PUBLIC;
 GRANT ALL ON FUNCTION conveyor.get_queue_status(p_flow_name text) TO conveyor_producer;
 GRANT ALL ON FUNCTION conveyor.get_queue_status(p_flow_name text) TO conveyor_worker;
