@@ -20,6 +20,15 @@ declare
     v_called integer;
 begin
     perform conveyor._check_places(p_flow_names, p_reasons, p_size);
+    if cardinality(p_wakes) is distinct from cardinality(p_flow_names) then
+        perform conveyor._raise_invalid(
+            'the number of p_wakes', cardinality(p_wakes)::text,
+            format('one for each of the %s flows', cardinality(p_flow_names))
+        );
+    end if;
+    if p_batch not between 1 and 100000 then
+        perform conveyor._raise_invalid('p_batch', p_batch::text, 'null, or a number from 1 to 100000');
+    end if;
     unlisten *;
     perform pg_advisory_unlock_all();
 
