@@ -31,7 +31,7 @@ begin
         execute format('listen %I', conveyor._wake_channel(p_flow_name, p_reason, seat));
     end if;
     -- On another seat than 0 the listen must have committed before seat 0 is tried a last time, or a call is lost.
-    confirmed := seat is null or seat = 0 or seat = p_held;
+    confirmed := seat = 0 or seat is not distinct from p_held;
     if p_closed is null then
         perform pg_advisory_unlock(conveyor._wake_key(p_flow_name, p_reason, -1));
         door_closed := false;
