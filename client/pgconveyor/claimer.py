@@ -152,7 +152,7 @@ class Claimer:
             return
         first = [place for place, (seat, _) in self._seats.items() if seat == 0]
         flows, batch = self._full
-        places = list(dict.fromkeys([*first, *((flow_name, "empty") for flow_name in flows)]))
+        places = list(dict.fromkeys([*self._seats, *((flow_name, "empty") for flow_name in flows)]))
         self._seats, self._must_park = {}, False
         with self._on_session() as conn:
             conn.execute(
