@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from fair_runs import Graph
-from waking_model import Producer, Setting, first_world, is_bad, name, show, steps
+from waking_model import is_bad, steps
+from waking_world import Producer, Setting, first_world, name, show
 
 ONE, TWO_RECORDS = Producer(), Producer(records=2)
 DELAYED, TOUCH, SHOUT = Producer("delayed"), Producer("touch"), Producer("shout")

@@ -52,6 +52,17 @@ def test_who_leaves_seat_0_calls_the_lowest_sleeper(connect: Connect) -> None:
     assert Sleeper(connect).settle() == Seat(1, False), "the seat from which the second moved is free"
 
 
+def test_who_has_moved_to_seat_0_does_not_hear_calls_to_its_old_seat(connect: Connect) -> None:
+    first, second, third = seated(connect, 3)
+    first.leave()
+    assert (second.rung(), second.park()) == (["f empty 1"], FIRST)
+    second.park(opens=True)
+    assert first.settle() == Seat(1, False)
+    add(first.conn, "f", 2)
+    assert third.leave(batch=1) == 2
+    assert (second.rung(), first.rung()) == (["f empty 0"], ["f empty 1"])
+
+
 def test_the_lowest_sleeper_may_sit_far_away(connect: Connect) -> None:
     first, second, third = seated(connect, 3)
     assert second.leave() == 0, "seat 0 is taken: nobody is missed"
