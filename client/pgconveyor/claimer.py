@@ -152,7 +152,7 @@ class Claimer:
             return
         first = [place for place, (seat, _) in self._seats.items() if seat == 0]
         flows, batch = self._full
-        places = list(dict.fromkeys([*first, *((flow_name, "empty") for flow_name in flows)]))
+        places = list(dict.fromkeys([*self._seats, *((flow_name, "empty") for flow_name in flows)]))
         self._seats, self._must_park = {}, False
         with self._on_session() as conn:
             conn.execute(
@@ -220,6 +220,8 @@ class Claimer:
         """Whether it was rung. Any number of notifications means one thing: look."""
         if sum(1 for _ in conn.notifies(timeout=0)):
             self._is_rung, self._look_at = True, 0.0
+            # Called on another seat than 0, it is to move there, whatever it was doing.
+            self._must_park = self._must_park or any(seat != 0 for seat, _ in self._seats.values())
         return self._is_rung
 
     @contextmanager

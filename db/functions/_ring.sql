@@ -11,7 +11,7 @@ create or replace function conveyor._ring(p_flow_names text[], p_reason text def
 as $$
 declare
     c_most   constant integer := 64;  -- a lock for each of very many flows could fill the lock table
-    v_silent constant boolean := current_setting('conveyor.wake', true) = 'never';
+    v_silent constant boolean := coalesce(current_setting('conveyor.wake', true), '') = 'never';
 begin
     if cardinality(p_flow_names) = 1 then
         -- Expressions: a query would cost more than all of the rest.
@@ -29,7 +29,8 @@ begin
     from unnest(p_flow_names) as n (flow_name)
     where case
             when cardinality(p_flow_names) > c_most then true
-            else not pg_try_advisory_xact_lock_shared(conveyor._wake_key(n.flow_name, p_reason, -1)) and not v_silent
+            when pg_try_advisory_xact_lock_shared(conveyor._wake_key(n.flow_name, p_reason, -1)) then false
+            else not v_silent  -- last: the planner knows it, and would leave out a lock that is only and-ed to it
         end;
     return found;
 end;

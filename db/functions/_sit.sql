@@ -31,12 +31,14 @@ begin
         execute format('listen %I', conveyor._wake_channel(p_flow_name, p_reason, seat));
     end if;
     -- On another seat than 0 the listen must have committed before seat 0 is tried a last time, or a call is lost.
-    confirmed := seat is null or seat = 0 or seat = p_held;
+    confirmed := seat = 0 or seat is not distinct from p_held;
     if p_closed is null then
-        door_closed := not pg_advisory_unlock(conveyor._wake_key(p_flow_name, p_reason, -1));
+        perform pg_advisory_unlock(conveyor._wake_key(p_flow_name, p_reason, -1));
+        door_closed := false;
     else
+        -- Not `seat = 0`: whoever has no seat would try the lock.
         door_closed := p_closed
-            or seat = 0 and pg_try_advisory_lock(conveyor._wake_key(p_flow_name, p_reason, -1));
+            or seat is not distinct from 0 and pg_try_advisory_lock(conveyor._wake_key(p_flow_name, p_reason, -1));
     end if;
     return next;
 end;

@@ -1,8 +1,10 @@
 -- A worker that found records gets up.  Its seats are free before it reads the others: a sleeper that is too late to be
 -- seen here finds seat 0 empty (see _sit).  It gives back all locks and channels of the session.
 --
--- Where it sat on seat 0 it calls one sleeper, who answers for the place from now on: p_wakes 1.  After full batches of
--- p_batch records it calls as many as the records that are left would keep busy.
+-- Give all places where it sat.  Where nobody is on seat 0 now it calls one sleeper, who answers for the place from now
+-- on: also one that sat elsewhere, for it may have been called in these moments, or have kept a sleeper from seat 0 by
+-- reading it.  p_wakes: at least so many.  After full batches of p_batch records it calls as many as the records that
+-- are left would keep busy.
 create or replace function conveyor.leave(
     p_flow_names text[],
     p_reasons    text[],
@@ -20,6 +22,15 @@ declare
     v_called integer;
 begin
     perform conveyor._check_places(p_flow_names, p_reasons, p_size);
+    if cardinality(p_wakes) is distinct from cardinality(p_flow_names) then
+        perform conveyor._raise_invalid(
+            'the number of p_wakes', cardinality(p_wakes)::text,
+            format('one for each of the %s flows', cardinality(p_flow_names))
+        );
+    end if;
+    if p_batch not between 1 and 100000 then
+        perform conveyor._raise_invalid('p_batch', p_batch::text, 'null, or a number from 1 to 100000');
+    end if;
     unlisten *;
     perform pg_advisory_unlock_all();
 
@@ -39,6 +50,9 @@ begin
                 p.wakes,
                 case when p.reason = 'empty'
                     then ceil(conveyor._count_due(p.flow_name, p_batch * p_size) / p_batch::numeric)
+                end,
+                case when (p.flow_name, p.reason, 0) not in (select t.flow_name, t.reason, t.seat from taken as t)
+                    then 1
                 end
             ) as wakes
         from unnest(p_flow_names, p_reasons, p_wakes) as p (flow_name, reason, wakes)

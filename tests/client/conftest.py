@@ -228,7 +228,8 @@ def directory() -> Iterator[Path]:
 @pytest.fixture(scope="session")
 def embedded_server() -> Iterator[EmbeddedServer]:
     directory = tempfile.mkdtemp(prefix="pgconveyor-")
-    server = EmbeddedServer(directory, durable=False, bindir=BINDIR, die_with_parent=True)
+    settings = {"max_prepared_transactions": "2"}
+    server = EmbeddedServer(directory, durable=False, settings=settings, bindir=BINDIR, die_with_parent=True)
     yield server
     server.stop()
     shutil.rmtree(directory)
