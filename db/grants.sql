@@ -19,7 +19,8 @@ begin
     grant execute on function
         conveyor.add_record,
         conveyor.add_records_to_queue,
-        conveyor.get_queue_status
+        conveyor.get_queue_status,
+        conveyor.list_sleepers
         to conveyor_producer, conveyor_worker, conveyor_operator;
 
     grant execute on function
@@ -41,6 +42,7 @@ begin
 
     grant execute on function
         conveyor.get_queue_status,
+        conveyor.list_sleepers,
         conveyor.health_check,
         conveyor.get_record,
         conveyor.list_records,

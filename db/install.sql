@@ -58,6 +58,7 @@ begin;
 \ir functions/list_records.sql
 \ir functions/get_record.sql
 \ir functions/why_not_claimed.sql
+\ir functions/list_sleepers.sql
 
 -- govern and keep
 \ir functions/configure_flow.sql

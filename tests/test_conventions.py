@@ -16,7 +16,8 @@ DB = ROOT / "db"
 FUNCTION_FILES = sorted((DB / "functions").glob("*.sql"))
 
 PRODUCE = {"add_record", "add_records_to_queue"}
-OBSERVE = {"get_queue_status", "health_check", "get_record"}
+COUNT = {"get_queue_status", "list_sleepers"}
+OBSERVE = COUNT | {"health_check", "get_record"}
 BROWSE = {"list_records", "why_not_claimed"}
 WORK = {
     "claim_records_batch",
@@ -44,7 +45,7 @@ GOVERN = {
 }
 
 ROLES = {
-    "conveyor_producer": PRODUCE | {"get_queue_status"},
+    "conveyor_producer": PRODUCE | COUNT,
     "conveyor_worker": PRODUCE | OBSERVE | WORK,
     "conveyor_viewer": OBSERVE | BROWSE,
     "conveyor_operator": PRODUCE | OBSERVE | BROWSE | WORK | GOVERN,

@@ -10,7 +10,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import psycopg
-from psycopg.rows import dict_row
 from psycopg.types.json import set_json_loads
 
 from pgconveyor.database import DatabaseManager
@@ -40,6 +39,8 @@ CLAIM = """
     )
 """
 
+COLUMNS = ["flow_name", "id", "payload", "retry_count", "created_at", "claim_token", "lease_expires_at", "crash_count"]
+
 NEXT_DUE = "select nullif(conveyor.next_due_at(p_flow_name => %s), 'infinity') as due"
 
 EXTEND = """
@@ -47,12 +48,12 @@ EXTEND = """
     from conveyor.extend_leases(p_ids => %s::bigint[], p_tokens => %s::bigint[], p_lease => %s::interval)
 """
 
-RELEASE = "select id, outcome from conveyor.release_records(p_ids => %s::bigint[], p_tokens => %s::bigint[])"
+RELEASE = "select outcome from conveyor.release_records(p_ids => %s::bigint[], p_tokens => %s::bigint[])"
 
 COMPLETE = "select conveyor.mark_record_completed(p_id => %s, p_result => %s::jsonb, p_token => %s)"
 
 COMPLETE_MANY = """
-    select id, outcome
+    select outcome
     from conveyor.mark_records_completed(p_ids => %s::bigint[], p_results => %s::jsonb, p_tokens => %s::bigint[])
 """
 
@@ -63,7 +64,7 @@ FAIL = """
 """
 
 FAIL_MANY = """
-    select id, outcome
+    select outcome
     from conveyor.mark_records_failed(p_ids => %s::bigint[], p_errors => %s::jsonb, p_tokens => %s::bigint[])
 """
 
@@ -160,18 +161,21 @@ class DistributedProcessor:
         _check_lease(lease)
         with self.rpa_db.connection() as conn:
             records = self.claim_in(conn, flow_name, batch_size, lease)
+        self._tokens.claimed(records)
         return self.readable(records)
 
     def claim_in(
         self, conn: psycopg.Connection, flow_name: str, batch_size: int, lease: timedelta | None
     ) -> list[Record]:
-        """Claim in a session of the caller's; payloads that Python cannot read are `Unreadable`."""
-        with conn.cursor(row_factory=dict_row) as cur:
+        """
+        Claim in a session of the caller's; payloads that Python cannot read are `Unreadable`.
+
+        The tokens are not remembered: answers carry the record.
+        """
+        with conn.cursor(binary=True) as cur:
             set_json_loads(decode, cur)
             rows = cur.execute(CLAIM, [flow_name, batch_size, self.instance_id, lease]).fetchall()
-        records = [{"id": row.pop("id"), "flow_name": flow_name, **row} for row in rows]
-        self._tokens.claimed(records)
-        return records
+        return [dict(zip(COLUMNS, (flow_name, *row), strict=True)) for row in rows]
 
     def readable(self, records: list[Record]) -> list[Record]:
         """Without those that nobody here could answer. Left alone, they would be claimed again and again."""
@@ -201,7 +205,7 @@ class DistributedProcessor:
         text = encode_object(result, "result")
         token = self._token(record_id, token)
         self.rpa_db.execute_query(COMPLETE, [record_id, text, token])
-        self._tokens.answered(record_id, token)
+        self._tokens.answered([record_id], [token])
 
     def mark_record_failed(
         self,
@@ -225,7 +229,7 @@ class DistributedProcessor:
         self.rpa_db.execute_query(
             FAIL, [record_id, failure["error"], token, failure["error_type"], details, failure["permanent"]]
         )
-        self._tokens.answered(record_id, token)
+        self._tokens.answered([record_id], [token])
 
     def mark_records_completed(
         self, answers: Sequence[tuple[Mapping[str, Any], dict[str, Any] | Document]]
@@ -323,9 +327,9 @@ class DistributedProcessor:
     def _answer(self, query: str, records: Sequence[Mapping[str, Any]], texts: Sequence[str] | None) -> list[str]:
         ids, tokens = _ids_and_tokens(records)
         params = [ids, tokens] if texts is None else [ids, f"[{','.join(texts)}]", tokens]
-        outcomes = [row["outcome"] for row in self.rpa_db.execute_query(query, params)]
-        for record_id, token in zip(ids, tokens, strict=True):
-            self._tokens.answered(record_id, token)
+        with self.rpa_db.connection() as conn:
+            outcomes = [outcome for (outcome,) in conn.execute(query.encode(), params)]
+        self._tokens.answered(ids, tokens)
         return outcomes
 
 

@@ -16,6 +16,9 @@ CONTEXT = 2**20  # characters: the server keeps 64 kB of jsonb, so this is cut t
 _NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 
 
+_ENCODER = json.JSONEncoder(allow_nan=False, ensure_ascii=False, separators=(",", ":"))
+
+
 class Document(str):
     """JSON text that `encode` made; encoding it again gives it back."""
 
@@ -53,7 +56,7 @@ def _text(value: Any, what: str) -> Document:
     if isinstance(value, Document):
         return value
     try:
-        text = json.dumps(value, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
+        text = _ENCODER.encode(value)
         if not text.isascii():
             text.encode()
     except UnicodeEncodeError:

@@ -116,10 +116,15 @@ class _counter:
 @database_option
 @json_option
 def status(flow: str | None, watch: bool, database: str, as_json: bool) -> None:
-    """Show how many records are in which state."""
-    query = "select conveyor.get_queue_status(p_flow_name => %s)"
+    """Show how many records are in which state, and how many workers sleep until there are some."""
+    query = """
+        select conveyor.get_queue_status(p_flow_name => %s) || jsonb_build_object(
+            'sleepers',
+            (select coalesce(jsonb_agg(s.*), '[]') from conveyor.list_sleepers(p_flow_name => %s) as s)
+        )
+    """
     if as_json or not watch:
-        found = value(database, query, [flow])
+        found = value(database, query, [flow, flow])
         if as_json:
             click.echo(json.dumps(found))
         else:
@@ -127,7 +132,7 @@ def status(flow: str | None, watch: bool, database: str, as_json: bool) -> None:
         return
     with DatabaseManager(database, pool_size=1) as manager, Live(console=console, auto_refresh=False) as live:
         while True:
-            [row] = manager.execute_query(query, [flow])
+            [row] = manager.execute_query(query, [flow, flow])
             [found] = row.values()
             live.update(Group(_status_table(found), f"{datetime.now():%H:%M:%S}, Ctrl-C ends"), refresh=True)
             time.sleep(2)
@@ -139,9 +144,17 @@ def _status_table(found: dict[str, Any]) -> Table:
     table.add_column("flow", "total", overflow="fold", ratio=1)
     for state in states:
         table.add_column(state, f"{found[f'{state}_records']:,}", justify="right")
+    table.add_column("asleep", justify="right")
     for name, counts in sorted(found["by_flow"].items()):
-        table.add_row(name, *(f"{counts[state]:,}" for state in states))
+        table.add_row(name, *(f"{counts[state]:,}" for state in states), _asleep(name, found["sleepers"]))
     return table
+
+
+def _asleep(flow: str, sleepers: list[dict[str, Any]]) -> str:
+    """How many sleep; an open door means that they look every few milliseconds just now."""
+    of_flow = [sleeper for sleeper in sleepers if sleeper["flow_name"] == flow]
+    is_open = of_flow and not any(sleeper["door_closed"] for sleeper in of_flow)
+    return f"{len(of_flow)}{', door open' if is_open else ''}"
 
 
 @click.command()

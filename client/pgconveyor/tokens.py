@@ -40,11 +40,12 @@ class TokenBook:
             while len(self._claims) > self._limit:
                 self._claims.popitem(last=False)
 
-    def answered(self, record_id: int, token: int) -> None:
+    def answered(self, record_ids: Iterable[int], tokens: Iterable[int]) -> None:
         with self._lock:
-            claim = self._claims.get(record_id)
-            if claim is not None and claim.token == token:
-                self._claims[record_id] = claim._replace(is_answered=True)
+            for record_id, token in zip(record_ids, tokens, strict=True):
+                claim = self._claims.get(record_id)
+                if claim is not None and claim.token == token:
+                    self._claims[record_id] = claim._replace(is_answered=True)
 
     def get(self, record_id: int) -> int:
         """The token of this process's claim. Raises `ClaimLost` when there is none, or more than one."""

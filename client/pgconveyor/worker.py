@@ -178,11 +178,13 @@ class Worker:
     def _room(self) -> int:
         """
         How many records to claim: for every thread one, and as many as are done within `AHEAD`, so that slow handlers
-        do not keep from others what they cannot begin.
+        do not keep from others what they cannot begin. Two batches at most: one runs while the next is claimed.
         """
-        if self._threads.waiting >= self._concurrency or self._is_reserved():
+        if self._is_reserved():
             return 0
-        wanted = max(self._concurrency, int(AHEAD * self._pace)) - len(self._held)
+        wanted = max(self._concurrency, min(int(AHEAD * self._pace), 2 * self._batch)) - len(self._held)
+        if wanted < self._batch and self._threads.waiting >= self._concurrency:
+            return 0
         return max(min(wanted, self._batch), 0)
 
     def _take(self, claimed: list[Record]) -> None:

@@ -1,7 +1,7 @@
 create or replace function conveyor.health_check()
     returns jsonb
     language plpgsql
-    stable
+    volatile
     security definer
     set search_path = pg_catalog, pg_temp
 as $$
@@ -10,6 +10,7 @@ declare
     v_standby  constant boolean := pg_is_in_recovery();
     v_overdue  bigint;
     v_crashed  bigint;
+    v_stranger text;
     v_problems text[];
 begin
     select count(*)
@@ -24,6 +25,13 @@ begin
     where q.failure_kind = 'crashed'
         and q.updated_at > statement_timestamp() - interval '1 day';
 
+    -- Behind a pooler a session lock stays with a connection of the server when its client has gone.
+    select format('seat %s of flow %s is held by process %s (%s)', s.seat, s.flow_name, s.pid, s.application_name)
+    into v_stranger
+    from conveyor.list_sleepers() as s
+    where coalesce(s.application_name, '') !~ 'worker'
+    limit 1;
+
     v_problems := array_remove(array[
         case when v_standby then 'the server is a standby: records can be neither added nor claimed' end,
         case when v_overdue > 0 then format(
@@ -32,6 +40,10 @@ begin
         case when v_crashed > 0 then format(
             '%s records were failed within a day because their claims kept ending without an answer: '
             'list_records shows them, requeue_records brings them back', v_crashed
+        ) end,
+        case when v_stranger is not null then format(
+            '%s, which does not call itself a worker: if a pooler left it behind, pg_terminate_backend() frees it',
+            v_stranger
         ) end
     ], null);
 

@@ -1,4 +1,4 @@
--- How many records are in which state, by flow, and whether the queue is healthy.
+-- How many records are in which state, by flow, who sleeps until there are some, and whether the queue is healthy.
 --
 --   psql -X -d rpa_db -f scripts/ops/status.sql
 
@@ -12,6 +12,15 @@ select
     f.value ->> 'failed' as failed
 from jsonb_each(conveyor.get_queue_status() -> 'by_flow') as f
 order by f.key;
+
+select
+    s.flow_name as flow,
+    s.reason,
+    s.seat,
+    s.door_closed,
+    s.pid,
+    s.application_name
+from conveyor.list_sleepers() as s;
 
 select
     h.health ->> 'status' as health,

@@ -7,11 +7,17 @@
 -- Claim and answer are transactions of their own. Who dies between them leaves a lease that ends; who comes late
 -- changes nothing, because the answer carries the token of the claim.
 
+\set flow greetings
+
 \set ON_ERROR_STOP on
 \set QUIET on
 \if :{?batch}
 \else
     \set batch 100
+\endif
+\if :{?wait}
+    \ir wait.sql
+    \quit
 \endif
 
 -- Somebody has to take back what the dead held; any number may call this.
@@ -25,7 +31,7 @@ select
     coalesce(array_agg(c.id), '{}') as ids,
     coalesce(array_agg(c.claim_token), '{}') as tokens
 from conveyor.claim_records_batch(
-    p_flow_name => 'greetings', p_batch_size => :batch, p_lease => '5 minutes'
+    p_flow_name => :'flow', p_batch_size => :batch, p_lease => '5 minutes'
 ) as c \gset
 
 \if :is_idle

@@ -53,13 +53,14 @@ def test_what_it_shows_of_adding_is_accepted(conn: psycopg.Connection) -> None:
 
 @pytest.mark.parametrize(
     ("block", "status"),
-    list(zip(blocks(PAGE, "text"), ["completed", "completed", "failed"], strict=True)),
+    list(zip(blocks(PAGE, "text"), ["completed", "completed", "failed", "processing"], strict=True)),
     ids=lambda value: value.split("(")[0][-30:],
 )
 def test_the_calls_it_shows_are_accepted(conn: psycopg.Connection, block: str, status: str) -> None:
     conn.execute("create table booking (record_id bigint, name text)")
     sql.add(conn, "greetings")
     [record] = sql.claim(conn, "greetings")
+    block = block.replace("BACKEND", str(conn.info.backend_pid))
     conn.execute(filled(block, record.id, record.claim_token))
     assert sql.row(conn, record.id)["status"] == status
 

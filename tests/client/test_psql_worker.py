@@ -22,6 +22,7 @@ from pgconveyor.install import install
 FOLDER = ROOT / "scripts/psql_worker"
 GREETINGS = FOLDER / "greetings.sql"
 RECORDS = "from jsonb_to_recordset(:'records') as r (id bigint, payload jsonb, claim_token bigint)\n"
+SLICE = "select pg_sleep(0.2) as slept \\gset\n\\echo .\n"
 GATE = 42  # an advisory lock: while the test holds it, work goes on
 
 Start = Callable[..., subprocess.Popen[str]]
@@ -168,6 +169,23 @@ def test_told_to_stop_it_answers_what_it_has(
     open_gate(owner)
     assert worker.communicate(timeout=60)[1] == "stopped\n"
     assert (worker.returncode, rows(owner, "status")) == (0, [("completed",)])
+
+
+def test_asleep_it_is_woken_and_told_to_stop_it_gives_up_its_seat(
+    start: Start, tmp_path: Path, owner: psycopg.Connection, wait_until: Callable[..., Any]
+) -> None:
+    (tmp_path / "greetings.sql").write_text(GREETINGS.read_text())
+    # So long that only a notification explains what happens.
+    (tmp_path / "wait.sql").write_text((FOLDER / "wait.sql").read_text() + SLICE * 1000)
+    sleepers = "select application_name from conveyor.list_sleepers('greetings') where door_closed"
+    worker = start(FOLDER / "run", tmp_path / "greetings.sql")
+    for number in range(1, 3):
+        greet(owner, '{"name": "Ada"}')
+        wait_until(lambda number=number: sql.counts(owner) == {"completed": number})
+        wait_until(lambda: sql.column(owner, sleepers) == ["psql worker"])
+    worker.send_signal(signal.SIGTERM)
+    assert worker.wait(60) == 0
+    wait_until(lambda: sql.column(owner, sleepers) == [])
 
 
 @pytest.mark.parametrize(("spoil", "code"), [("revoke conveyor_worker from app", 3), ("alter role app nologin", 2)])
