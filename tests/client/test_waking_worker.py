@@ -59,7 +59,8 @@ WAYS = {
         f"select conveyor.release_records(array_agg(id), array_agg(claim_token)) from {QUEUE}",
     ),
     "retry": (
-        "select conveyor.configure_flow('f', '{\"retry_delay\": \"0 s\"}'); " + ADD
+        "select conveyor.configure_flow('f', '{\"retry_delay\": \"0 s\"}'); "
+        + ADD
         + "; select * from conveyor.claim_records_batch('f', 1)",
         f"select conveyor.mark_record_failed(id, 'boom', claim_token) from {QUEUE}",
     ),
