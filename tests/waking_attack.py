@@ -1,8 +1,9 @@
 """
 Attacks on the protocol of waking: transactions of every kind at about the same time, and then silence.
 
-The silence matters: under traffic the next call hides one that was lost. Nothing is compared with the clock on the wall,
-but with one that stands still while the machine does.
+The silence matters: under traffic the next call hides one that was lost. So does a worker that is soon back, therefore
+some are held by a record until the silence ends. Waits are measured not by the clock on the wall, but by one that
+stands still while the machine does.
 """
 
 from __future__ import annotations
@@ -57,9 +58,22 @@ class PausingManager(DatabaseManager):
         return conn
 
 
+class Gate(threading.Event):
+    """What holds the handlers of a flow's records that say so; `spare` of its workers may be held at a time."""
+
+    def __init__(self, spare: int = 0) -> None:
+        super().__init__()
+        self.spare = spare
+
+    def handle(self, payload: dict[str, Any]) -> None:
+        pause((0, 0.003))
+        if payload.get("is_held"):
+            assert self.wait(100)
+
+
 class Calm(threading.Thread):
     """
-    Counts the seconds in which the machine did its work: no step of it, a hundredth of a second and a commit, counts for
+    Counts the seconds in which the machine did its work: no step, a hundredth of a second and a commit, counts for
     more than 0.05, however long it took.
     """
 
@@ -89,8 +103,8 @@ class Calm(threading.Thread):
 class Producer:
     """Makes records of a flow claimable, in one of many ways."""
 
-    def __init__(self, conn: psycopg.Connection, flow: str) -> None:
-        self.conn, self.flow, self.kind, self.is_refused = conn, flow, random.choice(KINDS), False
+    def __init__(self, conn: psycopg.Connection, flow: str, kind: str) -> None:
+        self.conn, self.flow, self.kind, self.is_refused = conn, flow, kind, False
 
     def run(self) -> None:
         pause(BETWEEN)
@@ -111,6 +125,10 @@ class Producer:
     def function(self) -> None:
         with self.transaction():
             self.conn.execute("select conveyor.add_record(%s, '{\"n\": 0}')", [self.flow])
+
+    def held(self) -> None:
+        with self.transaction():
+            self.conn.execute("select conveyor.add_record(%s, '{\"is_held\": true}')", [self.flow])
 
     def raw(self) -> None:
         with self.transaction():
@@ -196,7 +214,8 @@ class Producer:
         self.conn.execute(f"commit prepared '{name}'")
 
 
-KINDS = [name for name in vars(Producer) if not name.startswith("_") and name not in ("run", "transaction", "insert")]
+HELPERS = ("run", "transaction", "insert", "held")
+KINDS = [name for name in vars(Producer) if not name.startswith("_") and name not in HELPERS]
 
 
 class Rounds(threading.Thread):
@@ -206,9 +225,11 @@ class Rounds(threading.Thread):
     What waits for more than `limit` calm seconds after it is due is lost, and called for by hand.
     """
 
-    def __init__(self, connect: Connect, flow: str, calm: Calm, limit: float, stop: threading.Event) -> None:
+    def __init__(
+        self, connect: Connect, flow: str, gate: Gate, calm: Calm, limit: float, stop: threading.Event
+    ) -> None:
         super().__init__(daemon=True)
-        self.flow, self.calm, self.limit, self.stop = flow, calm, limit, stop
+        self.flow, self.gate, self.calm, self.limit, self.stop = flow, gate, calm, limit, stop
         self.look, *self.conns = [connect() for _ in range(4)]
         self.count = self.refused = 0
         self.longest = 0.0
@@ -223,13 +244,18 @@ class Rounds(threading.Thread):
             self.error = exc
 
     def one_round(self) -> None:
-        producers = [Producer(conn, self.flow) for conn in self.conns[: random.choice((1, 2, 2, 3))]]
+        self.gate.clear()
+        kinds = ["held"] * random.randint(0, self.gate.spare) + random.choices(KINDS, k=3)
+        count = random.choice((1, 2, 2, 3))
+        producers = [Producer(*each) for each in zip(self.conns, [self.flow] * count, kinds, strict=False)]
         threads = [threading.Thread(target=producer.run, daemon=True) for producer in producers]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
-        if (waited := self.silence()) > self.limit:
+        waited = self.silence()
+        self.gate.set()
+        if waited > self.limit:
             self.lost.append("+".join(sorted(producer.kind for producer in producers)))
         self.longest = max(self.longest, waited)
         self.refused += sum(producer.is_refused for producer in producers)
@@ -251,10 +277,10 @@ class Rounds(threading.Thread):
             time.sleep(0.01)
 
 
-def attack(connect: Connect, flows: list[str], limit: float, stop: threading.Event) -> list[Rounds]:
+def attack(connect: Connect, gates: dict[str, Gate], limit: float, stop: threading.Event) -> list[Rounds]:
     """Attack each flow until `stop` is set, which the first loss does too; raises what went wrong otherwise."""
     with Calm(connect()) as calm:
-        rounds = [Rounds(connect, flow, calm, limit, stop) for flow in flows]
+        rounds = [Rounds(connect, flow, gate, calm, limit, stop) for flow, gate in gates.items()]
         for each in rounds:
             each.start()
         while any(each.is_alive() for each in rounds):

@@ -11,7 +11,7 @@ import random
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import psycopg
@@ -19,12 +19,13 @@ import pytest
 
 from pgconveyor.worker import Worker
 from sql import Connect
-from waking_attack import PausingManager, attack, pause
+from waking_attack import Gate, PausingManager, attack
 
 Fn = Callable[..., Any]
 
 SECONDS = float(os.environ.get("ATTACK_SECONDS", "20"))
-FLOWS = [["a"], ["b"], ["b"], ["c", "d"], ["d", "e"], ["e", "c"], ["e"]]  # of each worker
+FLOWS = [["a"], ["b"], ["b"], ["c"], ["c"], ["c"], ["d", "e"], ["e", "f"], ["f", "d"]]  # of each worker
+SPARE = {"a": 0, "b": 1, "c": 2, "d": 0, "e": 0, "f": 0}  # workers
 
 # The same question, but nothing is kept until the commit.
 NAIVE = """
@@ -47,22 +48,23 @@ SLEEPERS = """
 
 
 @contextmanager
-def workers() -> Iterator[None]:
+def workers() -> Iterator[dict[str, Gate]]:
     """Workers, one a thread, that poll once an hour."""
+    gates = {flow: Gate(spare) for flow, spare in SPARE.items()}
     with ExitStack() as stack:
         for flows in FLOWS:
-            handlers = dict.fromkeys(flows, lambda _payload: pause((0, 0.003)))
+            handlers = {flow: gates[flow].handle for flow in flows}
             manager = stack.enter_context(PausingManager("rpa_db", application_name="sleeper"))
-            worker = Worker(manager, handlers, concurrency=random.choice((1, 2)), poll=3600, grace=10)
+            worker = Worker(manager, handlers, concurrency=1 if SPARE[flows[0]] else 2, poll=3600, grace=10)
             thread = threading.Thread(target=worker.run)
             thread.start()
             stack.callback(thread.join)
             stack.callback(worker.stop)
-        yield
+        yield gates
 
 
 @contextmanager
-def ringing(seconds: float) -> Iterator[threading.Event]:
+def for_seconds(seconds: float) -> Iterator[threading.Event]:
     stop = threading.Event()
     timer = threading.Timer(seconds, stop.set)
     timer.start()
@@ -76,8 +78,8 @@ def ringing(seconds: float) -> Iterator[threading.Event]:
 @pytest.mark.timeout(SECONDS + 100)
 @pytest.mark.usefixtures("rpa_db")
 def test_no_call_is_lost_however_transactions_and_sleepers_meet(connect: Connect) -> None:
-    with workers(), ringing(SECONDS) as stop:
-        rounds = attack(connect, sorted({flow for flows in FLOWS for flow in flows}), 2.0, stop)
+    with workers() as gates, for_seconds(SECONDS) as stop:
+        rounds = attack(connect, gates, 2.0, stop)
     assert [each.lost for each in rounds if each.lost] == []
     assert min(each.count for each in rounds) > SECONDS / 5
 
@@ -85,8 +87,8 @@ def test_no_call_is_lost_however_transactions_and_sleepers_meet(connect: Connect
 @pytest.mark.usefixtures("rpa_db")
 def test_the_attack_finds_a_protocol_that_loses_calls(connect: Connect) -> None:
     connect().execute(NAIVE)
-    with workers(), ringing(60) as stop:
-        rounds = attack(connect, sorted({flow for flows in FLOWS for flow in flows}), 2.0, stop)
+    with workers() as gates, for_seconds(60) as stop:
+        rounds = attack(connect, gates, 2.0, stop)
     assert any(each.lost for each in rounds)
 
 
@@ -94,24 +96,25 @@ def test_the_attack_finds_a_protocol_that_loses_calls(connect: Connect) -> None:
 def test_of_sleepers_that_are_killed_others_take_the_records_by_their_poll(
     connect: Connect, start_worker: Fn, conn: psycopg.Connection
 ) -> None:
+    """The killed are missing for a while: who comes new looks at once, and the poll would have nothing to do."""
     start = lambda: start_worker("jobs:quick", "--flow", "g", "--poll", "2s")  # noqa: E731
-    living = [start() for _ in range(4)]
+    living, missing = [start() for _ in range(6)], []
 
     def kill(stop: threading.Event) -> None:
-        while not stop.wait(random.uniform(0.3, 1.2)):
-            if random.random() < 0.4:
-                victim = living.pop(random.randrange(len(living)))
-                victim.send(signal.SIGKILL)
-                victim.wait()
-                living.append(start())
+        while not stop.wait(random.uniform(1.5, 2.5)):
+            if random.random() < 0.7:
+                living.extend(missing and [start(), start()])
+                random.shuffle(living)
+                missing[:] = [living.pop(), living.pop()]
+                for worker in missing:
+                    worker.send(signal.SIGKILL)
             else:
-                with suppress(psycopg.Error):
-                    conn.execute(f"select pg_terminate_backend(pid) from ({SLEEPERS}) as l (pid)")
+                conn.execute(f"select pg_terminate_backend(pid) from ({SLEEPERS}) as l (pid)")
 
-    with ringing(SECONDS) as stop:
+    with for_seconds(SECONDS) as stop:
         killer = threading.Thread(target=kill, args=(stop,))
         killer.start()
-        rounds = attack(connect, ["f", "g"], 5.0, stop)
+        rounds = attack(connect, {"f": Gate(), "g": Gate()}, 4.0, stop)
         killer.join()
     assert [each.lost for each in rounds if each.lost] == []
     assert min(each.count for each in rounds) > SECONDS / 5
