@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import psycopg
+from psycopg.types.json import Jsonb
 
 from pgconveyor.database import DatabaseManager
 from sql import Connect, value
@@ -35,6 +36,7 @@ SHAKE = """
 """
 BETWEEN = (0, 0, 0.001, 0.003, 0.01, 0.03)  # seconds at most between two statements
 BEFORE_COMMIT = (0, 0, 0, 0.002, 0.005, 0.02, 0.05, 0.2)
+BETWEEN_ROUNDS = (0, 0.02, 0.06, 0.5, 1.0)  # all asleep, or just on the way
 
 
 def pause(most: tuple[float, ...]) -> None:
@@ -58,17 +60,21 @@ class PausingManager(DatabaseManager):
         return conn
 
 
-class Gate(threading.Event):
-    """What holds the handlers of a flow's records that say so; `spare` of its workers may be held at a time."""
+class Gate:
+    """Holds the handlers of records that say so until their round has ended; `spare` workers may be held at a time."""
 
     def __init__(self, spare: int = 0) -> None:
-        super().__init__()
-        self.spare = spare
+        self.spare, self.round, self._ended, self._changed = spare, 0, 0, threading.Condition()
 
     def handle(self, payload: dict[str, Any]) -> None:
         pause((0, 0.003))
-        if payload.get("is_held"):
-            assert self.wait(100)
+        with self._changed:
+            assert self._changed.wait_for(lambda: self._ended >= payload.get("until", 0), 100)
+
+    def end_round(self) -> None:
+        with self._changed:
+            self._ended = self.round
+            self._changed.notify_all()
 
 
 class Calm(threading.Thread):
@@ -103,8 +109,8 @@ class Calm(threading.Thread):
 class Producer:
     """Makes records of a flow claimable, in one of many ways."""
 
-    def __init__(self, conn: psycopg.Connection, flow: str, kind: str) -> None:
-        self.conn, self.flow, self.kind, self.is_refused = conn, flow, kind, False
+    def __init__(self, conn: psycopg.Connection, flow: str, kind: str, until: int) -> None:
+        self.conn, self.flow, self.kind, self.until, self.is_refused = conn, flow, kind, until, False
 
     def run(self) -> None:
         pause(BETWEEN)
@@ -128,7 +134,7 @@ class Producer:
 
     def held(self) -> None:
         with self.transaction():
-            self.conn.execute("select conveyor.add_record(%s, '{\"is_held\": true}')", [self.flow])
+            self.conn.execute("select conveyor.add_record(%s, %s)", [self.flow, Jsonb({"until": self.until})])
 
     def raw(self) -> None:
         with self.transaction():
@@ -244,23 +250,23 @@ class Rounds(threading.Thread):
             self.error = exc
 
     def one_round(self) -> None:
-        self.gate.clear()
+        self.gate.round += 1
         kinds = ["held"] * random.randint(0, self.gate.spare) + random.choices(KINDS, k=3)
-        count = random.choice((1, 2, 2, 3))
-        producers = [Producer(*each) for each in zip(self.conns, [self.flow] * count, kinds, strict=False)]
+        conns = self.conns[: random.choice((1, 2, 2, 3))]
+        producers = [Producer(conn, self.flow, kind, self.gate.round) for conn, kind in zip(conns, kinds, strict=False)]
         threads = [threading.Thread(target=producer.run, daemon=True) for producer in producers]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
         waited = self.silence()
-        self.gate.set()
+        self.gate.end_round()
         if waited > self.limit:
             self.lost.append("+".join(sorted(producer.kind for producer in producers)))
         self.longest = max(self.longest, waited)
         self.refused += sum(producer.is_refused for producer in producers)
         self.count += 1
-        pause((0, 0.005, 0.02, 0.06))
+        pause(BETWEEN_ROUNDS)
 
     def silence(self) -> float:
         """Until nothing is left; for how many calm seconds anything that was due has waited."""
@@ -273,6 +279,7 @@ class Rounds(threading.Thread):
                 since = self.calm.seconds
             waited = max(waited, self.calm.seconds - since)
             if waited > self.limit:
+                self.gate.end_round()
                 self.look.execute(SHAKE, [self.flow])
             time.sleep(0.01)
 

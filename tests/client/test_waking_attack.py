@@ -47,6 +47,12 @@ SLEEPERS = """
 """
 
 
+@pytest.fixture
+def _no_hoard(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker that is held would claim ahead what nobody else was called for."""
+    monkeypatch.setattr("pgconveyor.worker.AHEAD", 0.0)
+
+
 @contextmanager
 def workers() -> Iterator[dict[str, Gate]]:
     """Workers, one a thread, that poll once an hour."""
@@ -76,7 +82,7 @@ def for_seconds(seconds: float) -> Iterator[threading.Event]:
 
 
 @pytest.mark.timeout(SECONDS + 100)
-@pytest.mark.usefixtures("rpa_db")
+@pytest.mark.usefixtures("rpa_db", "_no_hoard")
 def test_no_call_is_lost_however_transactions_and_sleepers_meet(connect: Connect) -> None:
     with workers() as gates, for_seconds(SECONDS) as stop:
         rounds = attack(connect, gates, 2.0, stop)
@@ -84,7 +90,7 @@ def test_no_call_is_lost_however_transactions_and_sleepers_meet(connect: Connect
     assert min(each.count for each in rounds) > SECONDS / 5
 
 
-@pytest.mark.usefixtures("rpa_db")
+@pytest.mark.usefixtures("rpa_db", "_no_hoard")
 def test_the_attack_finds_a_protocol_that_loses_calls(connect: Connect) -> None:
     connect().execute(NAIVE)
     with workers() as gates, for_seconds(60) as stop:
