@@ -39,10 +39,16 @@ class Attempts:
 
 
 def settle(conn: psycopg.Connection[Any]) -> None:
-    """psycopg reads timestamps in one style only, and PGDATESTYLE or the role may say another."""
+    """Make a new connection fit for us, whatever is between it and the server, and whatever PGDATESTYLE says."""
+    autocommit, conn.autocommit = conn.autocommit, True
+    # A pooler says a process of its own, and may give us another session each time: what psycopg has prepared is not
+    # there then, or is there already.
+    if conn.execute("select pg_backend_pid()").fetchone() != (conn.info.backend_pid,):
+        conn.prepare_threshold = None
+    # psycopg reads timestamps in one style only.
     if not (conn.info.parameter_status("DateStyle") or "").startswith("ISO"):
         conn.execute("set datestyle to iso")
-        conn.commit()
+    conn.autocommit = autocommit
 
 
 def note_use(conn: psycopg.Connection[Any]) -> None:

@@ -36,6 +36,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 LINGER = 0.02  # seconds for which answers are gathered into one call
+BRIEFLY = 0.005  # seconds for which a worker that has no thread to spare keeps its seat: it may be back by then
 AHEAD = 1.0  # seconds of work that are claimed ahead, at most
 MAINTAIN_EVERY = 5.0  # seconds
 BACK_OFF = (0.5, 30.0)  # seconds, first and longest wait for a database that is away
@@ -158,7 +159,8 @@ class Worker:
             is_empty = self._persist(self._refill, unless=self._stopping)
             if self._once and is_empty and not self._held:
                 return
-            self._flush(self._gather(self._claimer.seconds_left if self._room() else 1.0))
+            full = BRIEFLY if self._claimer.is_seated else 1.0
+            self._flush(self._gather(self._claimer.seconds_left if self._room() else full))
             if self._threads.are_stuck:
                 logger.error("every handler was given up: ending")
                 self.stop()

@@ -12,7 +12,7 @@ import shutil
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from typing import Any
 import click
 import psycopg
 from psycopg.types.json import Jsonb
+from waking import waking
 
 from pgconveyor.database import DatabaseManager
 from pgconveyor.embedded import EmbeddedServer
@@ -170,11 +171,12 @@ def bench_worker(bench: Bench) -> list[Result]:
 
 VERDICT = {True: "met   ", False: "MISSED", None: "      "}
 
-BENCHES: dict[str, Callable[[Bench], list[Result]]] = {
+BENCHES: dict[str, Callable[[Bench], Iterable[Result]]] = {
     "claim": bench_claim,
     "add": bench_add,
     "worker": bench_worker,
     "flat": bench_flat,
+    "waking": lambda bench: waking(bench.dsn, bench.scale),
 }
 
 
@@ -185,7 +187,7 @@ def main(only: tuple[str, ...], scale: float) -> None:
     """Measure the queue against bare statements, COPY and itself, and print each target as met or missed."""
     directory = Path(tempfile.mkdtemp(prefix="pgconveyor-bench-"))
     try:
-        with EmbeddedServer(directory) as server:
+        with EmbeddedServer(directory, settings={"max_connections": "400"}) as server:
             dsn = server.ensure_database("bench")
             with psycopg.connect(dsn, autocommit=True) as conn:
                 install(conn)

@@ -216,6 +216,35 @@ def start_worker(rpa_db: DatabaseManager, tmp_path: Path) -> Iterator[Callable[.
         worker.process.wait()
 
 
+# Seat -1 is the door. Quiet: asleep, and not only between two looks.
+SLEEPERS = """
+    select s.seat, l.pid, a.query_start, a.state = 'idle' and clock_timestamp() - a.state_change > '50 ms' as is_quiet
+    from generate_series(-1, 7) as s (seat)
+    join pg_locks as l on (l.classid::bigint << 32 | l.objid::bigint) = conveyor._wake_key(%s, %s, s.seat)
+    join pg_database as d on d.oid = l.database and d.datname = current_database()
+    join pg_stat_activity as a on a.pid = l.pid
+    where l.locktype = 'advisory' and l.objsubid = 1 and l.mode = 'ExclusiveLock' and l.granted
+    order by s.seat
+"""
+
+
+@pytest.fixture
+def asleep(conn: psycopg.Connection, wait_until: Callable[..., Any]) -> Callable[..., dict[int, Any]]:
+    """Wait until `count` sessions sleep at a place behind a closed door; when each spoke last, by pid, seat by seat."""
+
+    def asleep(
+        count: int = 1, *, flow: str = "f", reason: str = "empty", conn: psycopg.Connection = conn
+    ) -> dict[int, Any]:
+        def sleepers() -> dict[int, Any]:
+            rows = conn.execute(SLEEPERS, [flow, reason]).fetchall()
+            is_so = len(rows) == count + 1 and rows[0][0] == -1 and rows[0][1] == rows[1][1]
+            return {pid: spoke for _, pid, spoke, _ in rows[1:]} if is_so and all(row[3] for row in rows) else {}
+
+        return wait_until(sleepers)
+
+    return asleep
+
+
 @pytest.fixture
 def directory() -> Iterator[Path]:
     """For a server. Not tmp_path, which as root lies below a directory that is closed to the server's account."""
