@@ -20,6 +20,7 @@ PRODUCE = {"add_record", "add_records_to_queue"}
 COUNT = {"get_queue_status", "list_sleepers"}
 OBSERVE = COUNT | {"health_check", "get_record"}
 BROWSE = {"list_records", "why_not_claimed"}
+MONITOR = {"queue_monitoring", "processing_diagnostics", "processing_performance"}
 WORK = {
     "claim_records_batch",
     "next_due_at",
@@ -48,8 +49,8 @@ GOVERN = {
 ROLES = {
     "conveyor_producer": CONNECT | PRODUCE | COUNT,
     "conveyor_worker": CONNECT | PRODUCE | OBSERVE | WORK,
-    "conveyor_viewer": CONNECT | OBSERVE | BROWSE,
-    "conveyor_operator": CONNECT | PRODUCE | OBSERVE | BROWSE | WORK | GOVERN,
+    "conveyor_viewer": CONNECT | OBSERVE | BROWSE | MONITOR,
+    "conveyor_operator": CONNECT | PRODUCE | OBSERVE | BROWSE | MONITOR | WORK | GOVERN,
 }
 
 IN_SCHEMA = "p.pronamespace = 'conveyor'::regnamespace"
