@@ -8,6 +8,8 @@ create or replace function conveyor._error_analysis(p_since timestamptz, p_most 
     set jit = off
     set enable_seqscan = off
     set enable_bitmapscan = off
+    set enable_hashjoin = off
+    set enable_mergejoin = off
 as $$
 begin
     return (

@@ -15,9 +15,9 @@ begin
             case when h.paused_at is null then round(extract(epoch from p_at - h.oldest_due_at) / 60, 1) end as minutes
         from conveyor._flow_health(p_at, p_thresholds) as h
         cross join lateral jsonb_to_record(p_thresholds) as t (
-            window_minutes numeric, failed_percent_warning numeric, failed_percent_critical numeric,
-            pending_minutes_warning numeric, pending_minutes_critical numeric, maintain_minutes float8,
-            silent_hours numeric
+            window_minutes float8, failed_percent_warning float8, failed_percent_critical float8,
+            pending_minutes_warning float8, pending_minutes_critical float8, maintain_minutes float8,
+            silent_hours float8
         )
     )
     select

@@ -27,7 +27,7 @@ begin
                 100 - (f.value ->> 'success_rate_percent')::numeric as failed_percent
             from jsonb_each(p_report -> 'flow_specific_metrics') as f
         ) as m
-        cross join jsonb_to_record(p_thresholds) as t (failed_percent_warning numeric, failed_percent_critical numeric)
+        cross join jsonb_to_record(p_thresholds) as t (failed_percent_warning float8, failed_percent_critical float8)
         where m.failed_percent > least(t.failed_percent_warning, t.failed_percent_critical)
     );
 end;
