@@ -163,7 +163,7 @@ def holding(connect: Connect, how: str) -> Iterator[str]:
         sql.pin(lambda: conn)
     else:
         conn.execute("begin")
-        sql.add(conn, "other")
+        conn.execute("select conveyor.add_record('other', '{}')")  # without parameters: no portal keeps a snapshot
     if how == "prepared":
         name = f"forgotten-{conn.info.dbname}"
         conn.execute(f"prepare transaction '{name}'")
