@@ -33,7 +33,10 @@ begin
     where p.database = current_database()
     union all
     select
-        format('the %s replication slot %L', case when s.active then 'active' else 'inactive' end, s.slot_name),
+        format(
+            'the %s replication slot %L%s', case when s.active then 'active' else 'inactive' end, s.slot_name,
+            case when s.xmin is null then ' (catalog rows alone, and files of WAL)' end
+        ),
         greatest(age(s.xmin), age(s.catalog_xmin))::bigint, null,
         format('let its reader catch up, or pg_drop_replication_slot(%L) drops it', s.slot_name)
     from pg_replication_slots as s

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import psycopg
@@ -33,11 +32,6 @@ def health(**options: Any) -> str:
 def issues() -> list[tuple[str, str]]:
     found = distributed_processing_diagnostics()
     return list(zip(found["issues_found"], found["recommendations"], strict=True))
-
-
-@pytest.fixture
-def threshold(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, object], None]:
-    return lambda name, value: monkeypatch.setenv(f"DEVELOPMENT_GLOBAL_MONITORING_{name.upper()}", str(value))
 
 
 def test_the_contracts_examples(conn: psycopg.Connection) -> None:
@@ -153,53 +147,6 @@ def test_orphans_are_those_that_cleanup_would_take(processor: DistributedProcess
     assert processor.cleanup_orphaned_records(1) == 3
     assert issues() == []
     processor.mark_record_completed(held["id"], {})
-
-
-@contextmanager
-def holding(connect: Connect, how: str) -> Iterator[str]:
-    """Something that keeps dead rows; what an issue calls it."""
-    conn = connect(application_name="a forgotten report")
-    if how == "snapshot":
-        sql.pin(lambda: conn)
-    else:
-        conn.execute("begin")
-        conn.execute("select conveyor.add_record('other', '{}')")  # without parameters: no portal keeps a snapshot
-    if how == "prepared":
-        name = f"forgotten-{conn.info.dbname}"
-        conn.execute(f"prepare transaction '{name}'")
-        yield f"the prepared transaction '{name}'"
-        conn.execute(f"rollback prepared '{name}'")
-    else:
-        yield f"process {conn.info.backend_pid} (a forgotten report"
-        conn.execute("rollback")
-
-
-@pytest.mark.parametrize("how", ["snapshot", "idle in transaction", "prepared"])
-def test_who_holds_the_horizon_is_found(
-    connect: Connect, conn: psycopg.Connection, threshold: Callable[[str, object], None], how: str
-) -> None:
-    with holding(connect, how) as name:
-        for _ in range(5):
-            work(conn, "f", 1)
-        assert issues() == []
-        threshold("horizon_transactions", 5)
-        [(issue, remedy)] = [(issue, remedy) for issue, remedy in issues() if "dead rows" in issue]
-        assert name in issue
-        assert ("rollback prepared" if how == "prepared" else "pg_terminate_backend(") in remedy
-        assert health() == "degraded"
-    assert issues() == []
-
-
-def test_a_holder_is_found_by_its_time_where_that_may_be_seen(
-    connect: Connect, conn: psycopg.Connection, threshold: Callable[[str, object], None]
-) -> None:
-    threshold("horizon_minutes", 0)
-    with holding(connect, "prepared") as name:
-        assert any(name in issue for issue, _ in issues())
-    threshold("horizon_minutes", 5)
-    with holding(connect, "prepared") as name:
-        work(conn, "f", 1)
-        assert issues() == []
 
 
 def test_counts_that_nobody_folds_are_an_issue(conn: psycopg.Connection) -> None:

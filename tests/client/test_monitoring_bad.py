@@ -20,11 +20,6 @@ from sql import value
 pytestmark = pytest.mark.usefixtures("rpa_db")
 
 
-@pytest.fixture
-def threshold(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, object], None]:
-    return lambda name, value: monkeypatch.setenv(f"DEVELOPMENT_GLOBAL_MONITORING_{name.upper()}", str(value))
-
-
 @pytest.mark.parametrize("hours", [0, -1, 721, 10**30, True, 1.5, "24", None])
 def test_a_window_that_is_none_is_refused(hours: Any) -> None:
     with pytest.raises(ValueError, match="time_window_hours is"):
