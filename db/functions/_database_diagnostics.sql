@@ -18,7 +18,7 @@ begin
                     'holder', h.holder, 'transactions', h.transactions,
                     'minutes', round(extract(epoch from p_at - h.since) / 60, 1)
                 ) order by h.transactions desc), '[]')
-                from conveyor._horizon_holders(p_at) as h
+                from conveyor._horizon_holders() as h
             )
         )
         from pg_stat_all_tables as s

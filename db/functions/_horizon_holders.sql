@@ -1,6 +1,6 @@
 -- What keeps the server from removing dead rows and index entries of this database.  Everybody may see transaction
 -- ids; since when another role's session has its transaction, only members of pg_read_all_stats.
-create or replace function conveyor._horizon_holders(p_at timestamptz)
+create or replace function conveyor._horizon_holders()
     returns table (holder text, transactions bigint, since timestamptz, remedy text)
     language plpgsql
     stable

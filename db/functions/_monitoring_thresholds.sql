@@ -16,7 +16,7 @@ declare
         "silent_hours": 1,
         "horizon_minutes": 30,
         "horizon_transactions": 1000000
-    }';
+    }'::jsonb;
     v_key   text;
     v_value jsonb;
 begin

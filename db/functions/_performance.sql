@@ -8,7 +8,7 @@ create or replace function conveyor._performance(p_since timestamptz, p_until ti
 as $$
 #variable_conflict use_column
 declare
-    v_hours constant float8 := extract(epoch from p_until - p_since) / 3600;
+    v_hours constant float8 := (extract(epoch from p_until - p_since) / 3600)::float8;
 begin
     return query
     with done as (

@@ -63,7 +63,7 @@ begin
                 else format('%s minutes', round(extract(epoch from p_at - h.since) / 60)) end
         ),
         h.remedy
-    from conveyor._horizon_holders(p_at) as h
+    from conveyor._horizon_holders() as h
     where h.since < p_at - v_longest
         or h.transactions > (p_thresholds ->> 'horizon_transactions')::float8;
 end;

@@ -227,12 +227,12 @@ CREATE FUNCTION conveyor._held_records(p_at timestamp with time zone, p_silent_f
     AS …;
 ALTER FUNCTION conveyor._held_records(p_at timestamp with time zone, p_silent_for interval) OWNER TO conveyor_owner;
 COMMENT ON FUNCTION conveyor._held_records(p_at timestamp with time zone, p_silent_for interval) IS 'Records in processing by flow and holder, and how many of them are orphaned.';
-CREATE FUNCTION conveyor._horizon_holders(p_at timestamp with time zone) RETURNS TABLE(holder text, transactions bigint, since timestamp with time zone, remedy text)
+CREATE FUNCTION conveyor._horizon_holders() RETURNS TABLE(holder text, transactions bigint, since timestamp with time zone, remedy text)
     LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS …;
-ALTER FUNCTION conveyor._horizon_holders(p_at timestamp with time zone) OWNER TO conveyor_owner;
-COMMENT ON FUNCTION conveyor._horizon_holders(p_at timestamp with time zone) IS 'What keeps dead rows from being removed: sessions, prepared transactions, slots.';
+ALTER FUNCTION conveyor._horizon_holders() OWNER TO conveyor_owner;
+COMMENT ON FUNCTION conveyor._horizon_holders() IS 'What keeps dead rows from being removed: sessions, prepared transactions, slots.';
 CREATE FUNCTION conveyor._hourly_trends(p_since timestamp with time zone) RETURNS jsonb
     LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -830,7 +830,7 @@ REVOKE ALL ON FUNCTION conveyor._flow_metrics(p_at timestamp with time zone, p_t
 REVOKE ALL ON FUNCTION conveyor._flow_settings(p_flow_name text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION conveyor._fold_counts() FROM PUBLIC;
 REVOKE ALL ON FUNCTION conveyor._held_records(p_at timestamp with time zone, p_silent_for interval) FROM PUBLIC;
-REVOKE ALL ON FUNCTION conveyor._horizon_holders(p_at timestamp with time zone) FROM PUBLIC;
+REVOKE ALL ON FUNCTION conveyor._horizon_holders() FROM PUBLIC;
 REVOKE ALL ON FUNCTION conveyor._hourly_trends(p_since timestamp with time zone) FROM PUBLIC;
 REVOKE ALL ON FUNCTION conveyor._is_locked(p_id bigint) FROM PUBLIC;
 REVOKE ALL ON FUNCTION conveyor._is_taken(p_key bigint) FROM PUBLIC;
