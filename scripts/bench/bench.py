@@ -178,6 +178,7 @@ HISTORY = """
     insert into conveyor.flow_minute
     select q.flow_name, date_trunc('minute', q.completed_at), count(*), 0, 59 * count(*), count(*)
     from conveyor.processing_queue as q
+    where q.status = 'completed'
     group by q.flow_name, date_trunc('minute', q.completed_at);
     insert into conveyor.attempt (record_id, outcome, error)
     select g, 'failed', 'error ' || g from generate_series(1, {count} / 20) as g
@@ -210,8 +211,9 @@ def bench_monitor(bench: Bench) -> list[Result]:
         counted = milliseconds("select status, count(*) from conveyor.processing_queue group by status")
         conn.execute("truncate conveyor.processing_queue, conveyor.flow_minute, conveyor.attempt")
     ratio = max(took.values()) / counted
+    what = f"the dearest report on {count:,} records / one count(*) by status: at most 0.5 on 10 million"
     detail = ", ".join(f"{report} {took[report]:.0f}" for report in REPORTS) + f" ms, count(*) {counted:.0f}"
-    return [(f"the dearest report on {count:,} records / one count(*) by status: at most 1", ratio, detail, ratio <= 1)]
+    return [(what, ratio, detail, ratio <= 0.5 if bench.scale >= 1 else None)]
 
 
 VERDICT = {True: "met   ", False: "MISSED", None: "      "}
