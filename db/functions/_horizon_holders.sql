@@ -22,7 +22,8 @@ begin
     from pg_stat_activity as a
     join pg_database as d
         on d.datname = current_database()
-    where (a.datid = d.oid or (a.datid is null and a.usesysid is not null))
+    where (a.datid = d.oid or a.datid is null)
+        and a.usesysid is not null  -- the server's own workers are soon done
         and a.pid <> pg_backend_pid()
         and (a.backend_xid is not null or a.backend_xmin is not null)
     union all
