@@ -51,7 +51,10 @@ begin
         conveyor.health_check,
         conveyor.get_record,
         conveyor.list_records,
-        conveyor.why_not_claimed
+        conveyor.why_not_claimed,
+        conveyor.queue_monitoring,
+        conveyor.processing_diagnostics,
+        conveyor.processing_performance
         to conveyor_viewer, conveyor_operator;
 
     grant execute on function

@@ -68,6 +68,9 @@ begin;
 \ir functions/get_record.sql
 \ir functions/why_not_claimed.sql
 \ir functions/list_sleepers.sql
+\ir functions/queue_monitoring.sql
+\ir functions/processing_diagnostics.sql
+\ir functions/processing_performance.sql
 
 -- govern and keep
 \ir functions/configure_flow.sql
@@ -91,6 +94,26 @@ begin;
 \ir functions/_is_taken.sql
 \ir functions/_count_due.sql
 \ir functions/_check_places.sql
+
+-- monitor: the parts of the reports
+\ir functions/_monitoring_thresholds.sql
+\ir functions/_find_issues.sql
+\ir functions/_flow_issues.sql
+\ir functions/_server_issues.sql
+\ir functions/_flow_health.sql
+\ir functions/_flow_metrics.sql
+\ir functions/_oldest_due.sql
+\ir functions/_held_records.sql
+\ir functions/_horizon_holders.sql
+\ir functions/_orphaned_analysis.sql
+\ir functions/_database_diagnostics.sql
+\ir functions/_performance.sql
+\ir functions/_performance_alerts.sql
+\ir functions/_hourly_trends.sql
+\ir functions/_throughput.sql
+\ir functions/_time_percentiles.sql
+\ir functions/_error_analysis.sql
+\ir functions/_iso_time.sql
 
 -- internal: called by the functions above alone
 \ir functions/_flow_settings.sql

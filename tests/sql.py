@@ -147,6 +147,16 @@ def maintain(conn: psycopg.Connection) -> dict[str, Any]:
     return value(conn, "select conveyor.maintain()")
 
 
+def work(conn: psycopg.Connection, flow: str, completed: int, failed: int = 0, **error: str) -> None:
+    """Add, claim and answer so many records; `error` and `error_type` are those of the failures."""
+    add(conn, flow, completed + failed)
+    records = claim(conn, flow, completed + failed)
+    if completed:
+        complete(conn, records[:completed])
+    if failed:
+        fail(conn, records[completed:], *[{"error": "boom"} | error] * failed)
+
+
 def configure(conn: psycopg.Connection, flow: str, **settings: object) -> None:
     conn.execute("select conveyor.configure_flow(%s, %s)", [flow, Jsonb(settings)])
 

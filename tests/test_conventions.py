@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from collections import Counter
 from pathlib import Path
@@ -20,6 +21,7 @@ PRODUCE = {"add_record", "add_records_to_queue"}
 COUNT = {"get_queue_status", "list_sleepers"}
 OBSERVE = COUNT | {"health_check", "get_record"}
 BROWSE = {"list_records", "why_not_claimed"}
+MONITOR = {"queue_monitoring", "processing_diagnostics", "processing_performance"}
 WORK = {
     "claim_records_batch",
     "next_due_at",
@@ -49,8 +51,8 @@ GOVERN = {
 ROLES = {
     "conveyor_producer": CONNECT | PRODUCE | COUNT,
     "conveyor_worker": CONNECT | PRODUCE | OBSERVE | WORK,
-    "conveyor_viewer": CONNECT | OBSERVE | BROWSE,
-    "conveyor_operator": CONNECT | PRODUCE | OBSERVE | BROWSE | WORK | GOVERN,
+    "conveyor_viewer": CONNECT | OBSERVE | BROWSE | MONITOR,
+    "conveyor_operator": CONNECT | PRODUCE | OBSERVE | BROWSE | MONITOR | WORK | GOVERN,
 }
 
 IN_SCHEMA = "p.pronamespace = 'conveyor'::regnamespace"
@@ -204,7 +206,9 @@ def test_status_literals_are_statuses() -> None:
 
 def test_the_contracts_import_paths_only_re_export() -> None:
     for path in (ROOT / "client/core").glob("*.py"):
+        docstring, *statements = ast.parse(path.read_text()).body
+        assert isinstance(docstring, ast.Expr), path.name
         code = [
-            line for line in path.read_text().splitlines() if line and not line.startswith(('"""', "from", "__all__"))
+            line for line in map(ast.unparse, statements) if not line.startswith(("from pgconveyor.", "__all__ = "))
         ]
         assert code == [], path.name

@@ -17,6 +17,7 @@ from rich.table import Table
 from pgconveyor.database import DatabaseManager
 from pgconveyor.distributed import DistributedProcessor
 from pgconveyor.documents import encode
+from pgconveyor.monitoring import distributed_processing_diagnostics
 from pgconveyor.options import SECONDS, database_option, json_option, yes_option
 
 __all__ = ["COMMANDS"]
@@ -383,7 +384,21 @@ def health(database: str, as_json: bool) -> None:
     raise SystemExit({"healthy": 0, "degraded": 1}.get(found["status"], 2))
 
 
+@click.command()
+@database_option
+@json_option
+def diagnose(database: str, as_json: bool) -> None:
+    """Say what is wrong, the worst first, and which function mends it; exit code 0 nothing, 1 warnings, 2 critical."""
+    with DatabaseManager(database, pool_size=1) as manager:
+        found = distributed_processing_diagnostics(True, False, database=manager)
+    lines = [
+        f"{issue}\n    {remedy}" for issue, remedy in zip(found["issues_found"], found["recommendations"], strict=True)
+    ]
+    say(as_json, found, "\n".join(lines) or "nothing is wrong")
+    raise SystemExit({"none": 0, "notice": 0, "warning": 1}.get(found["worst_severity"], 2))
+
+
 COMMANDS = [
     *(enqueue, status, failed, show, reset, requeue, cancel, cleanup, maintain),
-    *(configure, pause, resume, purge, health),
+    *(configure, pause, resume, purge, health, diagnose),
 ]

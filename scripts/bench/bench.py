@@ -169,6 +169,54 @@ def bench_worker(bench: Bench) -> list[Result]:
     return [("worker with a no-op handler / bare statements: at least 0.4", ratio, detail, ratio >= 0.4)]
 
 
+HISTORY = """
+    alter table conveyor.processing_queue disable trigger user;
+    insert into conveyor.processing_queue (flow_name, payload, status, created_at, claimed_at, completed_at)
+    select 'f' || g % 5, '{{}}', 'completed', t.at - interval '1 minute', t.at - interval '1 s', t.at
+    from generate_series(1, {count}) as g
+    cross join lateral (select clock_timestamp() - g * interval '1 day' / {count} as at) as t;
+    alter table conveyor.processing_queue enable trigger user;
+    insert into conveyor.flow_minute
+    select q.flow_name, date_trunc('minute', q.completed_at), count(*), 0, 59 * count(*), count(*)
+    from conveyor.processing_queue as q
+    where q.status = 'completed'
+    group by q.flow_name, date_trunc('minute', q.completed_at);
+    insert into conveyor.attempt (record_id, outcome, error)
+    select g, 'failed', 'error ' || g from generate_series(1, {count} / 20) as g
+"""
+
+REPORTS = (
+    "queue_monitoring()",
+    "queue_monitoring(true)",
+    "processing_diagnostics(true, true)",
+    "processing_performance(24, true)",
+)
+
+
+def bench_monitor(bench: Bench) -> list[Result]:
+    """A day of history, all of it in the window."""
+    count = bench.some(10_000_000, 20_000)
+    with bench.filled(1000, ("ours",)) as conn:
+        conn.execute(HISTORY.format(count=count).encode(), prepare=False)
+        conn.execute("vacuum analyze conveyor.processing_queue")
+
+        def milliseconds(query: str) -> float:
+            times = []
+            for _ in range(5):
+                started = time.perf_counter()
+                conn.execute(query.encode())
+                times.append(1000 * (time.perf_counter() - started))
+            return statistics.median(times)
+
+        took = {report: milliseconds(f"select conveyor.{report}") for report in REPORTS}
+        counted = milliseconds("select status, count(*) from conveyor.processing_queue group by status")
+        conn.execute("truncate conveyor.processing_queue, conveyor.flow_minute, conveyor.attempt")
+    ratio = max(took.values()) / counted
+    what = f"the dearest report on {count:,} records / one count(*) by status: at most 0.5 on 10 million"
+    detail = ", ".join(f"{report} {took[report]:.0f}" for report in REPORTS) + f" ms, count(*) {counted:.0f}"
+    return [(what, ratio, detail, ratio <= 0.5 if bench.scale >= 1 else None)]
+
+
 VERDICT = {True: "met   ", False: "MISSED", None: "      "}
 
 BENCHES: dict[str, Callable[[Bench], Iterable[Result]]] = {
@@ -177,6 +225,7 @@ BENCHES: dict[str, Callable[[Bench], Iterable[Result]]] = {
     "worker": bench_worker,
     "flat": bench_flat,
     "waking": lambda bench: waking(bench.dsn, bench.scale),
+    "monitor": bench_monitor,
 }
 
 

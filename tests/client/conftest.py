@@ -61,6 +61,12 @@ def configure(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 
 
 @pytest.fixture
+def threshold(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, object], None]:
+    """Configure a threshold of monitoring."""
+    return lambda name, value: monkeypatch.setenv(f"DEVELOPMENT_GLOBAL_MONITORING_{name.upper()}", str(value))
+
+
+@pytest.fixture
 def rpa_db(dsn: str, configure: Callable[..., None]) -> Iterator[DatabaseManager]:
     configure("rpa_db", dsn)
     with DatabaseManager("rpa_db") as manager:

@@ -12,5 +12,5 @@ BENCH = Path(__file__).parents[2] / "scripts/bench/bench.py"
 def test_it_prints_a_ratio_for_each_measurement() -> None:
     done = subprocess.run([sys.executable, BENCH, "--scale", "0.01"], capture_output=True, text=True, timeout=100)
     assert (done.returncode, done.stderr) == (0, "")
-    assert len(done.stdout.splitlines()) == 13
+    assert len(done.stdout.splitlines()) == 14
     assert all(float(line[7:12]) > 0 for line in done.stdout.splitlines())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -31,6 +32,7 @@ COMMAND_LINES = {
     "resume": ["f"],
     "purge": ["f", "--older-than", "1d", "--yes"],
     "health": [],
+    "diagnose": [],
 }
 
 
@@ -144,6 +146,20 @@ class TestLooking:
         away = invoke("health", "--json")
         assert (away.exit_code, json.loads(away.stdout)["status"]) == (2, "unhealthy")
         assert "secret" not in away.output
+
+    def test_diagnose_says_what_is_wrong_and_what_to_call(self, invoke: Invoke, conn: psycopg.Connection) -> None:
+        assert (invoke("diagnose").exit_code, invoke("diagnose").stdout) == (0, "nothing is wrong\n")
+        add(conn)
+        conn.execute("update conveyor.processing_queue set created_at = clock_timestamp() - interval '20 minutes'")
+        late = invoke("diagnose")
+        assert late.exit_code == 1
+        assert re.fullmatch(
+            r"warning: flow f: the oldest of 1 .*\n    start workers of flow f; list_sl.*\n", late.stdout
+        )
+        fail(conn)
+        worse = invoke("diagnose", "--json")
+        assert worse.exit_code == 2
+        assert json.loads(worse.stdout)["issues_found"][0].startswith("critical: flow f: 1 of 1 records")
 
 
 class TestRepairing:

@@ -125,11 +125,53 @@ CREATE FUNCTION conveyor._cut_context(p_context jsonb) RETURNS jsonb
     RETURN CASE WHEN (conveyor._jsonb_size(p_context) > 65536) THEN jsonb_build_object('cut', conveyor._cut((p_context)::text, 10000)) ELSE p_context END;
 ALTER FUNCTION conveyor._cut_context(p_context jsonb) OWNER TO conveyor_owner;
 COMMENT ON FUNCTION conveyor._cut_context(p_context jsonb) IS 'A context of at most 64 kB; of a larger one, where its text begins.';
+CREATE FUNCTION conveyor._database_diagnostics(p_at timestamp with time zone) RETURNS jsonb
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS …;
+ALTER FUNCTION conveyor._database_diagnostics(p_at timestamp with time zone) OWNER TO conveyor_owner;
+COMMENT ON FUNCTION conveyor._database_diagnostics(p_at timestamp with time zone) IS 'Size, dead rows, and who keeps them from being removed.';
+CREATE FUNCTION conveyor._error_analysis(p_since timestamp with time zone, p_most integer DEFAULT 10000) RETURNS jsonb
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET jit TO 'off'
+    SET enable_seqscan TO 'off'
+    SET enable_bitmapscan TO 'off'
+    SET enable_hashjoin TO 'off'
+    SET enable_mergejoin TO 'off'
+    AS …;
+ALTER FUNCTION conveyor._error_analysis(p_since timestamp with time zone, p_most integer) OWNER TO conveyor_owner;
+COMMENT ON FUNCTION conveyor._error_analysis(p_since timestamp with time zone, p_most integer) IS 'Errors since a time, grouped by type, with an example of each.';
+CREATE FUNCTION conveyor._find_issues(p_at timestamp with time zone, p_thresholds jsonb) RETURNS TABLE(severity text, issue text, remedy text)
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS …;
+ALTER FUNCTION conveyor._find_issues(p_at timestamp with time zone, p_thresholds jsonb) OWNER TO conveyor_owner;
+COMMENT ON FUNCTION conveyor._find_issues(p_at timestamp with time zone, p_thresholds jsonb) IS 'All that is wrong, the worst first: how bad, what, and what to call.';
 CREATE FUNCTION conveyor._floor_setting(p_flow_name text) RETURNS text
     LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
     RETURN ('conveyor.floor_'::text || to_hex(hashtextextended(p_flow_name, (0)::bigint)));
 ALTER FUNCTION conveyor._floor_setting(p_flow_name text) OWNER TO conveyor_owner;
 COMMENT ON FUNCTION conveyor._floor_setting(p_flow_name text) IS 'The session setting that keeps the claim floor of a flow.';
+CREATE FUNCTION conveyor._flow_health(p_at timestamp with time zone, p_thresholds jsonb) RETURNS TABLE(flow_name text, pending bigint, processing bigint, completed bigint, failed bigint, oldest_due_at timestamp with time zone, paused_at timestamp with time zone, completed_lately bigint, failed_lately bigint, holders bigint, orphaned bigint, silent bigint, orphaned_since timestamp with time zone, silent_since timestamp with time zone)
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET jit TO 'off'
+    AS …;
+ALTER FUNCTION conveyor._flow_health(p_at timestamp with time zone, p_thresholds jsonb) OWNER TO conveyor_owner;
+COMMENT ON FUNCTION conveyor._flow_health(p_at timestamp with time zone, p_thresholds jsonb) IS 'For each flow that has records, or had lately, the numbers by which it is judged.';
+CREATE FUNCTION conveyor._flow_issues(p_at timestamp with time zone, p_thresholds jsonb) RETURNS TABLE(severity text, issue text, remedy text)
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS …;
+ALTER FUNCTION conveyor._flow_issues(p_at timestamp with time zone, p_thresholds jsonb) OWNER TO conveyor_owner;
+COMMENT ON FUNCTION conveyor._flow_issues(p_at timestamp with time zone, p_thresholds jsonb) IS 'What is wrong with flows: how bad, what, and what to call.';
+CREATE FUNCTION conveyor._flow_metrics(p_at timestamp with time zone, p_thresholds jsonb) RETURNS jsonb
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS …;
+ALTER FUNCTION conveyor._flow_metrics(p_at timestamp with time zone, p_thresholds jsonb) OWNER TO conveyor_owner;
+COMMENT ON FUNCTION conveyor._flow_metrics(p_at timestamp with time zone, p_thresholds jsonb) IS 'What is known of each flow: its records, its backlog, its holders, its performance.';
 SET default_tablespace = '';
 SET default_table_access_method = heap;
 CREATE TABLE conveyor.flow (
@@ -177,6 +219,26 @@ CREATE FUNCTION conveyor._fold_counts() RETURNS bigint
     AS …;
 ALTER FUNCTION conveyor._fold_counts() OWNER TO conveyor_owner;
 COMMENT ON FUNCTION conveyor._fold_counts() IS 'Folds the deltas of the counts, and returns how many there were.';
+CREATE FUNCTION conveyor._held_records(p_at timestamp with time zone, p_silent_for interval) RETURNS TABLE(flow_name text, flow_instance_id text, held bigint, orphaned bigint, silent bigint, orphaned_since timestamp with time zone, silent_since timestamp with time zone)
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET jit TO 'off'
+    SET enable_seqscan TO 'off'
+    AS …;
+ALTER FUNCTION conveyor._held_records(p_at timestamp with time zone, p_silent_for interval) OWNER TO conveyor_owner;
+COMMENT ON FUNCTION conveyor._held_records(p_at timestamp with time zone, p_silent_for interval) IS 'Records in processing by flow and holder, and how many of them are orphaned.';
+CREATE FUNCTION conveyor._horizon_holders() RETURNS TABLE(holder text, transactions bigint, since timestamp with time zone, remedy text)
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS …;
+ALTER FUNCTION conveyor._horizon_holders() OWNER TO conveyor_owner;
+COMMENT ON FUNCTION conveyor._horizon_holders() IS 'What keeps dead rows from being removed: sessions, prepared transactions, slots.';
+CREATE FUNCTION conveyor._hourly_trends(p_since timestamp with time zone) RETURNS jsonb
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS …;
+ALTER FUNCTION conveyor._hourly_trends(p_since timestamp with time zone) OWNER TO conveyor_owner;
+COMMENT ON FUNCTION conveyor._hourly_trends(p_since timestamp with time zone) IS 'Records completed and failed in each hour in which there were some.';
 CREATE FUNCTION conveyor._is_locked(p_id bigint) RETURNS boolean
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -189,6 +251,12 @@ CREATE FUNCTION conveyor._is_taken(p_key bigint) RETURNS boolean
     AS …;
 ALTER FUNCTION conveyor._is_taken(p_key bigint) OWNER TO conveyor_owner;
 COMMENT ON FUNCTION conveyor._is_taken(p_key bigint) IS 'Whether another session holds this seat.';
+CREATE FUNCTION conveyor._iso_time(p_time timestamp with time zone) RETURNS text
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS …;
+ALTER FUNCTION conveyor._iso_time(p_time timestamp with time zone) OWNER TO conveyor_owner;
+COMMENT ON FUNCTION conveyor._iso_time(p_time timestamp with time zone) IS 'A time as reports show it: ISO 8601, UTC.';
 CREATE FUNCTION conveyor._lock_orphans(p_silent_for interval, p_flow_name text, p_limit integer) RETURNS bigint[]
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -199,11 +267,45 @@ CREATE FUNCTION conveyor._lock_orphans(p_silent_for interval, p_flow_name text, 
     AS …;
 ALTER FUNCTION conveyor._lock_orphans(p_silent_for interval, p_flow_name text, p_limit integer) OWNER TO conveyor_owner;
 COMMENT ON FUNCTION conveyor._lock_orphans(p_silent_for interval, p_flow_name text, p_limit integer) IS 'Locks and returns records in processing whose lease ended, or that were silent for so long.';
+CREATE FUNCTION conveyor._monitoring_thresholds(p_given jsonb) RETURNS jsonb
+    LANGUAGE plpgsql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS …;
+ALTER FUNCTION conveyor._monitoring_thresholds(p_given jsonb) OWNER TO conveyor_owner;
+COMMENT ON FUNCTION conveyor._monitoring_thresholds(p_given jsonb) IS 'The thresholds of monitoring: the defaults, and what was given.';
 CREATE FUNCTION conveyor._next_look(p_floor conveyor.scan_floor) RETURNS timestamp with time zone
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN ((p_floor).looked_at + LEAST('00:00:05'::interval, GREATEST('00:00:00.1'::interval, ((20)::double precision * (p_floor).look_took))));
 ALTER FUNCTION conveyor._next_look(p_floor conveyor.scan_floor) OWNER TO conveyor_owner;
 COMMENT ON FUNCTION conveyor._next_look(p_floor conveyor.scan_floor) IS 'When a session with this floor looks from the start again.';
+CREATE FUNCTION conveyor._oldest_due(p_flow_names text[]) RETURNS TABLE(flow_name text, due_at timestamp with time zone)
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET jit TO 'off'
+    SET enable_seqscan TO 'off'
+    SET enable_bitmapscan TO 'off'
+    AS …;
+ALTER FUNCTION conveyor._oldest_due(p_flow_names text[]) OWNER TO conveyor_owner;
+COMMENT ON FUNCTION conveyor._oldest_due(p_flow_names text[]) IS 'When the pending record of each flow that is due first, whatever its priority, is due.';
+CREATE FUNCTION conveyor._orphaned_analysis(p_at timestamp with time zone, p_thresholds jsonb) RETURNS jsonb
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS …;
+ALTER FUNCTION conveyor._orphaned_analysis(p_at timestamp with time zone, p_thresholds jsonb) OWNER TO conveyor_owner;
+COMMENT ON FUNCTION conveyor._orphaned_analysis(p_at timestamp with time zone, p_thresholds jsonb) IS 'How many records are orphaned, by flow and holder, and since when nothing was heard.';
+CREATE FUNCTION conveyor._performance(p_since timestamp with time zone, p_until timestamp with time zone) RETURNS TABLE(flow_name text, metrics jsonb)
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET jit TO 'off'
+    AS …;
+ALTER FUNCTION conveyor._performance(p_since timestamp with time zone, p_until timestamp with time zone) OWNER TO conveyor_owner;
+COMMENT ON FUNCTION conveyor._performance(p_since timestamp with time zone, p_until timestamp with time zone) IS 'Throughput, success and times in a window, by flow and of all.';
+CREATE FUNCTION conveyor._performance_alerts(p_report jsonb, p_thresholds jsonb) RETURNS jsonb
+    LANGUAGE plpgsql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS …;
+ALTER FUNCTION conveyor._performance_alerts(p_report jsonb, p_thresholds jsonb) OWNER TO conveyor_owner;
+COMMENT ON FUNCTION conveyor._performance_alerts(p_report jsonb, p_thresholds jsonb) IS 'Which flows failed too much in the window of a report, and what to call.';
 CREATE TABLE conveyor.processing_queue (
     id bigint NOT NULL,
     flow_name text NOT NULL,
@@ -305,6 +407,14 @@ CREATE FUNCTION conveyor._ring(p_flow_names text[], p_reason text DEFAULT 'empty
     AS …;
 ALTER FUNCTION conveyor._ring(p_flow_names text[], p_reason text) OWNER TO conveyor_owner;
 COMMENT ON FUNCTION conveyor._ring(p_flow_names text[], p_reason text) IS 'Wakes who sleeps for these flows, and nobody while everybody is busy.';
+CREATE FUNCTION conveyor._server_issues(p_at timestamp with time zone, p_thresholds jsonb) RETURNS TABLE(severity text, issue text, remedy text)
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET jit TO 'off'
+    SET enable_seqscan TO 'off'
+    AS …;
+ALTER FUNCTION conveyor._server_issues(p_at timestamp with time zone, p_thresholds jsonb) OWNER TO conveyor_owner;
+COMMENT ON FUNCTION conveyor._server_issues(p_at timestamp with time zone, p_thresholds jsonb) IS 'What is wrong with the queue as a whole: how bad, what, and what to call.';
 CREATE FUNCTION conveyor._session_name() RETURNS text
     LANGUAGE sql STABLE
     RETURN format('%s-%s'::text, "left"(COALESCE(NULLIF(current_setting('application_name'::text), ''::text), (SESSION_USER)::text), 80), pg_backend_pid());
@@ -316,6 +426,22 @@ CREATE FUNCTION conveyor._sit(p_flow_name text, p_reason text, p_held integer, p
     AS …;
 ALTER FUNCTION conveyor._sit(p_flow_name text, p_reason text, p_held integer, p_closed boolean, p_size integer) OWNER TO conveyor_owner;
 COMMENT ON FUNCTION conveyor._sit(p_flow_name text, p_reason text, p_held integer, p_closed boolean, p_size integer) IS 'Takes or keeps a seat at one place, and closes its door from seat 0.';
+CREATE FUNCTION conveyor._throughput(p_since timestamp with time zone) RETURNS TABLE(flow_name text, minute timestamp with time zone, completed numeric, failed numeric, wait_seconds double precision, run_seconds double precision)
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET jit TO 'off'
+    AS …;
+ALTER FUNCTION conveyor._throughput(p_since timestamp with time zone) OWNER TO conveyor_owner;
+COMMENT ON FUNCTION conveyor._throughput(p_since timestamp with time zone) IS 'Records completed and failed, and their times in sum, by flow and minute.';
+CREATE FUNCTION conveyor._time_percentiles(p_since timestamp with time zone, p_until timestamp with time zone, p_most integer DEFAULT 10000) RETURNS TABLE(flow_name text, records bigint, exact boolean, wait_p50 double precision, wait_p95 double precision, run_p50 double precision, run_p95 double precision)
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET jit TO 'off'
+    SET enable_seqscan TO 'off'
+    SET enable_bitmapscan TO 'off'
+    AS …;
+ALTER FUNCTION conveyor._time_percentiles(p_since timestamp with time zone, p_until timestamp with time zone, p_most integer) OWNER TO conveyor_owner;
+COMMENT ON FUNCTION conveyor._time_percentiles(p_since timestamp with time zone, p_until timestamp with time zone, p_most integer) IS 'p50 and p95 of wait and run time in a window, by flow and of all.';
 CREATE FUNCTION conveyor._to_bytes(p_value jsonb) RETURNS bigint
     LANGUAGE plpgsql IMMUTABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -509,12 +635,30 @@ CREATE FUNCTION conveyor.pause_flow(p_flow_name text) RETURNS void
     AS …;
 ALTER FUNCTION conveyor.pause_flow(p_flow_name text) OWNER TO conveyor_owner;
 COMMENT ON FUNCTION conveyor.pause_flow(p_flow_name text) IS 'Stops claims of a flow until resume_flow; pausing again keeps the first time.';
+CREATE FUNCTION conveyor.processing_diagnostics(p_include_orphaned_analysis boolean DEFAULT false, p_include_performance_analysis boolean DEFAULT false, p_thresholds jsonb DEFAULT '{}'::jsonb) RETURNS jsonb
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS …;
+ALTER FUNCTION conveyor.processing_diagnostics(p_include_orphaned_analysis boolean, p_include_performance_analysis boolean, p_thresholds jsonb) OWNER TO conveyor_owner;
+COMMENT ON FUNCTION conveyor.processing_diagnostics(p_include_orphaned_analysis boolean, p_include_performance_analysis boolean, p_thresholds jsonb) IS 'What is wrong with the queue and its server, the worst first, and which function mends it.';
+CREATE FUNCTION conveyor.processing_performance(p_time_window_hours integer DEFAULT 24, p_include_error_analysis boolean DEFAULT false, p_thresholds jsonb DEFAULT '{}'::jsonb) RETURNS jsonb
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS …;
+ALTER FUNCTION conveyor.processing_performance(p_time_window_hours integer, p_include_error_analysis boolean, p_thresholds jsonb) OWNER TO conveyor_owner;
+COMMENT ON FUNCTION conveyor.processing_performance(p_time_window_hours integer, p_include_error_analysis boolean, p_thresholds jsonb) IS 'Throughput, success, wait and run times (average, p50, p95) in the last hours, of all and by flow; errors.';
 CREATE FUNCTION conveyor.purge_records(p_flow_name text, p_older_than interval, p_limit integer DEFAULT 10000) RETURNS integer
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS …;
 ALTER FUNCTION conveyor.purge_records(p_flow_name text, p_older_than interval, p_limit integer) OWNER TO conveyor_owner;
 COMMENT ON FUNCTION conveyor.purge_records(p_flow_name text, p_older_than interval, p_limit integer) IS 'Deletes up to p_limit records of a flow that were completed longer ago than p_older_than; returns how many.';
+CREATE FUNCTION conveyor.queue_monitoring(p_include_detailed_metrics boolean DEFAULT false, p_thresholds jsonb DEFAULT '{}'::jsonb) RETURNS jsonb
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS …;
+ALTER FUNCTION conveyor.queue_monitoring(p_include_detailed_metrics boolean, p_thresholds jsonb) OWNER TO conveyor_owner;
+COMMENT ON FUNCTION conveyor.queue_monitoring(p_include_detailed_metrics boolean, p_thresholds jsonb) IS 'How the queue is (critical, degraded, healthy, idle), by which numbers, what is wrong, and what to call.';
 CREATE FUNCTION conveyor.release_records(p_ids bigint[], p_tokens bigint[]) RETURNS TABLE(id bigint, outcome text)
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -682,13 +826,28 @@ REVOKE ALL ON FUNCTION conveyor._count_updated() FROM PUBLIC;
 REVOKE ALL ON FUNCTION conveyor._cut(p_text text, p_most integer) FROM PUBLIC;
 REVOKE ALL ON FUNCTION conveyor._jsonb_size(p_value jsonb) FROM PUBLIC;
 REVOKE ALL ON FUNCTION conveyor._cut_context(p_context jsonb) FROM PUBLIC;
+REVOKE ALL ON FUNCTION conveyor._database_diagnostics(p_at timestamp with time zone) FROM PUBLIC;
+REVOKE ALL ON FUNCTION conveyor._error_analysis(p_since timestamp with time zone, p_most integer) FROM PUBLIC;
+REVOKE ALL ON FUNCTION conveyor._find_issues(p_at timestamp with time zone, p_thresholds jsonb) FROM PUBLIC;
 REVOKE ALL ON FUNCTION conveyor._floor_setting(p_flow_name text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION conveyor._flow_health(p_at timestamp with time zone, p_thresholds jsonb) FROM PUBLIC;
+REVOKE ALL ON FUNCTION conveyor._flow_issues(p_at timestamp with time zone, p_thresholds jsonb) FROM PUBLIC;
+REVOKE ALL ON FUNCTION conveyor._flow_metrics(p_at timestamp with time zone, p_thresholds jsonb) FROM PUBLIC;
 REVOKE ALL ON FUNCTION conveyor._flow_settings(p_flow_name text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION conveyor._fold_counts() FROM PUBLIC;
+REVOKE ALL ON FUNCTION conveyor._held_records(p_at timestamp with time zone, p_silent_for interval) FROM PUBLIC;
+REVOKE ALL ON FUNCTION conveyor._horizon_holders() FROM PUBLIC;
+REVOKE ALL ON FUNCTION conveyor._hourly_trends(p_since timestamp with time zone) FROM PUBLIC;
 REVOKE ALL ON FUNCTION conveyor._is_locked(p_id bigint) FROM PUBLIC;
 REVOKE ALL ON FUNCTION conveyor._is_taken(p_key bigint) FROM PUBLIC;
+REVOKE ALL ON FUNCTION conveyor._iso_time(p_time timestamp with time zone) FROM PUBLIC;
 REVOKE ALL ON FUNCTION conveyor._lock_orphans(p_silent_for interval, p_flow_name text, p_limit integer) FROM PUBLIC;
+REVOKE ALL ON FUNCTION conveyor._monitoring_thresholds(p_given jsonb) FROM PUBLIC;
 REVOKE ALL ON FUNCTION conveyor._next_look(p_floor conveyor.scan_floor) FROM PUBLIC;
+REVOKE ALL ON FUNCTION conveyor._oldest_due(p_flow_names text[]) FROM PUBLIC;
+REVOKE ALL ON FUNCTION conveyor._orphaned_analysis(p_at timestamp with time zone, p_thresholds jsonb) FROM PUBLIC;
+REVOKE ALL ON FUNCTION conveyor._performance(p_since timestamp with time zone, p_until timestamp with time zone) FROM PUBLIC;
+REVOKE ALL ON FUNCTION conveyor._performance_alerts(p_report jsonb, p_thresholds jsonb) FROM PUBLIC;
 REVOKE ALL ON FUNCTION conveyor._place_in_line(p_record conveyor.processing_queue) FROM PUBLIC;
 REVOKE ALL ON FUNCTION conveyor._raise_claim_lost(p_id bigint, p_token bigint) FROM PUBLIC;
 REVOKE ALL ON FUNCTION conveyor._raise_floor(p_setting text, p_floor conveyor.scan_floor, p_token bigint, p_lease_end timestamp with time zone) FROM PUBLIC;
@@ -698,8 +857,11 @@ REVOKE ALL ON FUNCTION conveyor._retry_delay(p_delay interval, p_backoff numeric
 REVOKE ALL ON FUNCTION conveyor._return_failed(p_ids bigint[], p_afresh boolean) FROM PUBLIC;
 REVOKE ALL ON FUNCTION conveyor._return_orphans(p_ids bigint[]) FROM PUBLIC;
 REVOKE ALL ON FUNCTION conveyor._ring(p_flow_names text[], p_reason text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION conveyor._server_issues(p_at timestamp with time zone, p_thresholds jsonb) FROM PUBLIC;
 REVOKE ALL ON FUNCTION conveyor._session_name() FROM PUBLIC;
 REVOKE ALL ON FUNCTION conveyor._sit(p_flow_name text, p_reason text, p_held integer, p_closed boolean, p_size integer) FROM PUBLIC;
+REVOKE ALL ON FUNCTION conveyor._throughput(p_since timestamp with time zone) FROM PUBLIC;
+REVOKE ALL ON FUNCTION conveyor._time_percentiles(p_since timestamp with time zone, p_until timestamp with time zone, p_most integer) FROM PUBLIC;
 REVOKE ALL ON FUNCTION conveyor._to_bytes(p_value jsonb) FROM PUBLIC;
 REVOKE ALL ON FUNCTION conveyor._to_interval(p_value jsonb) FROM PUBLIC;
 REVOKE ALL ON FUNCTION conveyor._wake_key(p_flow_name text, p_reason text, p_part integer) FROM PUBLIC;
@@ -782,8 +944,17 @@ GRANT ALL ON FUNCTION conveyor.park(p_flow_names text[], p_reasons text[], p_hel
 GRANT ALL ON FUNCTION conveyor.park(p_flow_names text[], p_reasons text[], p_held integer[], p_closed boolean[], p_client_pid integer, p_size integer) TO conveyor_operator;
 REVOKE ALL ON FUNCTION conveyor.pause_flow(p_flow_name text) FROM PUBLIC;
 GRANT ALL ON FUNCTION conveyor.pause_flow(p_flow_name text) TO conveyor_operator;
+REVOKE ALL ON FUNCTION conveyor.processing_diagnostics(p_include_orphaned_analysis boolean, p_include_performance_analysis boolean, p_thresholds jsonb) FROM PUBLIC;
+GRANT ALL ON FUNCTION conveyor.processing_diagnostics(p_include_orphaned_analysis boolean, p_include_performance_analysis boolean, p_thresholds jsonb) TO conveyor_viewer;
+GRANT ALL ON FUNCTION conveyor.processing_diagnostics(p_include_orphaned_analysis boolean, p_include_performance_analysis boolean, p_thresholds jsonb) TO conveyor_operator;
+REVOKE ALL ON FUNCTION conveyor.processing_performance(p_time_window_hours integer, p_include_error_analysis boolean, p_thresholds jsonb) FROM PUBLIC;
+GRANT ALL ON FUNCTION conveyor.processing_performance(p_time_window_hours integer, p_include_error_analysis boolean, p_thresholds jsonb) TO conveyor_viewer;
+GRANT ALL ON FUNCTION conveyor.processing_performance(p_time_window_hours integer, p_include_error_analysis boolean, p_thresholds jsonb) TO conveyor_operator;
 REVOKE ALL ON FUNCTION conveyor.purge_records(p_flow_name text, p_older_than interval, p_limit integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION conveyor.purge_records(p_flow_name text, p_older_than interval, p_limit integer) TO conveyor_operator;
+REVOKE ALL ON FUNCTION conveyor.queue_monitoring(p_include_detailed_metrics boolean, p_thresholds jsonb) FROM PUBLIC;
+GRANT ALL ON FUNCTION conveyor.queue_monitoring(p_include_detailed_metrics boolean, p_thresholds jsonb) TO conveyor_viewer;
+GRANT ALL ON FUNCTION conveyor.queue_monitoring(p_include_detailed_metrics boolean, p_thresholds jsonb) TO conveyor_operator;
 REVOKE ALL ON FUNCTION conveyor.release_records(p_ids bigint[], p_tokens bigint[]) FROM PUBLIC;
 GRANT ALL ON FUNCTION conveyor.release_records(p_ids bigint[], p_tokens bigint[]) TO conveyor_worker;
 GRANT ALL ON FUNCTION conveyor.release_records(p_ids bigint[], p_tokens bigint[]) TO conveyor_operator;
