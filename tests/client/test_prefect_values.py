@@ -3,20 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
+import prefect_kit
 from core.config import ConfigManager
 from pgconveyor.cli import cli
 from pgconveyor.conninfo import DatabaseSettings
@@ -29,8 +22,6 @@ pytestmark = [
     pytest.mark.xdist_group("prefect"),  # one server for all
     pytest.mark.timeout(300),
 ]
-
-QUIET = {"PREFECT_SERVER_ANALYTICS_ENABLED": "false", "DO_NOT_TRACK": "1"}
 
 SEED = """
 import sys, json
@@ -62,66 +53,22 @@ SECRETS = {
     "development--global--api-key": "hunter3",
     "global--document": {"a": "hunter4"},
     "development--global--number": "hunter5",
+    "development--global--rpa-db-connection-string": "hunter7",
     "development--global--other-connection-string": "postgresql://u:hun@ter6@h/db",
 }
 
 
 @pytest.fixture(scope="module")
-def prefect_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("prefect")
 
 
 @pytest.fixture(scope="module")
-def prefect_url(prefect_home: Path) -> Iterator[str]:
-    """A Prefect server of the tests' own."""
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        port = sock.getsockname()[1]
-    env = {key: value for key, value in os.environ.items() if not key.startswith("PREFECT_")} | QUIET
-    env["PREFECT_HOME"] = str(prefect_home)
-    command = [
-        sys.executable,
-        "-m",
-        "prefect",
-        "server",
-        "start",
-        "--host",
-        "127.0.0.1",
-        "--port",
-        str(port),
-        "--no-ui",
-    ]
-    with (prefect_home / "log").open("wb") as log:
-        process = subprocess.Popen(command, env=env, stdout=log, stderr=log, start_new_session=True)
-    url = f"http://127.0.0.1:{port}/api"
-    try:
-        deadline = time.monotonic() + 200
-        while not _is_up(url):
-            assert process.poll() is None, (prefect_home / "log").read_text()
-            assert time.monotonic() < deadline, "the server did not come up"
-            time.sleep(0.1)
+def seeded(home: Path) -> Iterator[str]:
+    """A server that has the values above."""
+    with prefect_kit.server(home) as url:
+        prefect_kit.run(SEED, home, json.dumps([VARIABLES, SECRETS]), PREFECT_API_URL=url)
         yield url
-    finally:
-        os.killpg(process.pid, signal.SIGTERM)
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(20)
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-
-
-def _is_up(url: str) -> bool:
-    with suppress(OSError):
-        return bool(urllib.request.urlopen(f"{url}/health", timeout=5).status == 200)
-    return False
-
-
-@pytest.fixture(scope="module")
-def seeded(prefect_url: str, prefect_home: Path) -> str:
-    document = json.dumps([VARIABLES, SECRETS | {"development--global--rpa-db-connection-string": "hunter7"}])
-    env = os.environ | QUIET | {"PREFECT_HOME": str(prefect_home), "PREFECT_API_URL": prefect_url}
-    done = subprocess.run([sys.executable, "-c", SEED, document], env=env, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    return prefect_url
 
 
 @pytest.fixture(autouse=True)
@@ -160,6 +107,13 @@ def test_the_file_comes_before_prefect(monkeypatch: pytest.MonkeyPatch, tmp_path
     assert ConfigManager("rpa1").get_variable("word") == "few"
 
 
+def test_the_file_may_say_where_prefect_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, seeded: str) -> None:
+    monkeypatch.delenv("PREFECT_API_URL")
+    (tmp_path / "s.env").write_text(f"PREFECT_API_URL={seeded}\n")
+    monkeypatch.setenv("PGCONVEYOR_ENV_FILE", str(tmp_path / "s.env"))
+    assert ConfigManager("rpa1").get_variable("batch_size") == 7
+
+
 def test_a_wrong_type_names_the_prefect_variable_and_its_value() -> None:
     with pytest.raises(ValueError, match=r"^Prefect Variable global__word is 'many': give a whole number$"):
         ConfigManager("rpa1").get_variable("word", 1)
@@ -189,11 +143,10 @@ def test_no_secret_is_shown(shown: Callable[[BaseException], str]) -> None:
 
 
 def test_a_connection_string_may_be_a_secret(
-    dsn: str, seeded: str, monkeypatch: pytest.MonkeyPatch, shown: Callable[[BaseException], str], prefect_home: Path
+    dsn: str, seeded: str, monkeypatch: pytest.MonkeyPatch, shown: Callable[[BaseException], str], home: Path
 ) -> None:
     document = json.dumps([{}, {"staging--global--rpa-db-connection-string": dsn}])
-    env = os.environ | QUIET | {"PREFECT_HOME": str(prefect_home), "PREFECT_API_URL": seeded}
-    subprocess.run([sys.executable, "-c", SEED, document], env=env, capture_output=True, check=True)
+    prefect_kit.run(SEED, home, document, PREFECT_API_URL=seeded)
     monkeypatch.setenv("PREFECT_ENVIRONMENT", "staging")
     monkeypatch.setenv("GLOBAL_RPA_DB_TYPE", "postgresql")
     with DatabaseManager("rpa_db") as manager:
@@ -231,7 +184,7 @@ def test_a_profile_configures_the_api_too(monkeypatch: pytest.MonkeyPatch, tmp_p
     assert ConfigManager("rpa1").get_variable("batch_size") is None
 
 
-def test_in_flows_and_event_loops_values_are_values(seeded: str, prefect_home: Path) -> None:
+def test_in_flows_and_event_loops_values_are_values(seeded: str, home: Path) -> None:
     code = f"""
 import asyncio, os
 from prefect import flow, task
@@ -259,7 +212,4 @@ with temporary_settings({{PREFECT_API_URL: {seeded!r}}}):  # of Prefect alone
     assert a_flow() == ((7, "hunter2"),) * 2
     assert asyncio.run(an_async_flow()) == ((7, "hunter2"),) * 2
 """
-    env = {key: value for key, value in os.environ.items() if key != "PREFECT_API_URL"} | QUIET
-    env |= {"PREFECT_HOME": str(prefect_home)}
-    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    prefect_kit.run(code, home)
