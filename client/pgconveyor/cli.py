@@ -18,6 +18,7 @@ from pgconveyor.database import DatabaseManager
 from pgconveyor.operate import COMMANDS
 from pgconveyor.options import database_option
 from pgconveyor.remedies import in_short
+from pgconveyor.show_config import config
 from pgconveyor.work import Invocation, worker
 
 if TYPE_CHECKING:
@@ -146,7 +147,7 @@ def describe(server: EmbeddedServer, database: str) -> None:
     click.echo(f"psql {shlex.quote(server.conninfo_without_password(database.lower()))}")
 
 
-for command in [worker, *COMMANDS]:
+for command in [worker, config, *COMMANDS]:
     cli.add_command(command)
 
 

@@ -36,26 +36,28 @@ class DatabaseSettings:
     name: str
     kind: str
     url: str | None = field(repr=False)
+    type_variable: str
     variable: str
 
     @classmethod
     def read(cls, name: str) -> DatabaseSettings:
         config = ConfigManager()
-        found, url = config.find(f"{name}_type"), config.get_secret(f"{name}_connection_string")
+        found, given = config.find(f"{name}_type"), config.find(f"{name}_connection_string", secret=True)
         if found is None:
             raise ValueError(_not_configured(name, config))
-        kind, own = found[1].strip().lower(), config.names(f"{name}_type")[0]
-        if kind == "embedded" and found[0] != own:
+        kind, own = found.text.strip().lower(), config.names(f"{name}_type")[0]
+        if kind == "embedded" and found.name != own:
             # Meant for somebody's laptop: in another environment it would be a healthy, empty queue.
             raise ValueError(
-                f"{own} is not set, and {found[0]}=embedded is not taken for it: {_not_configured(name, config)}"
+                f"{own} is not set, and {found.label}=embedded is not taken for it: {_not_configured(name, config)}"
             )
-        variable = config.names(f"{name}_connection_string")[0]
+        url = given.text if given else None
+        variable = given.label if given else config.names(f"{name}_connection_string")[0]
         if kind == "embedded" and url and ("://" in url or "=" in url):
             raise ValueError(
                 f"{own} is embedded, but {variable} is that of a server: set {own}=postgresql, or give a directory"
             )
-        return cls(name, kind, url.strip() if url else None, variable)
+        return cls(name, kind, url.strip() if url else None, found.label, variable)
 
     def conninfo(self) -> str:
         """The connection string, password included. Starts the server when it is embedded."""
@@ -71,8 +73,7 @@ class DatabaseSettings:
                 server.ensure_database(self.name.lower())
                 return server.conninfo(self.name.lower())
             case _:
-                variable = self.variable.replace("_CONNECTION_STRING", "_TYPE")
-                raise ValueError(f"{variable} is {self.kind!r}: give postgresql or embedded")
+                raise ValueError(f"{self.type_variable} is {self.kind!r:.100}: give postgresql or embedded")
 
 
 def embedded_directory(name: str) -> str | None:
@@ -99,7 +100,7 @@ def with_defaults(conninfo: str, application_name: str) -> str:
 
 def _not_configured(name: str, config: ConfigManager) -> str:
     wanted = config.names(f"{name}_type")
-    present = {key for source in sources_of_settings() for key in source}
+    present = {key for source in sources_of_settings().values() for key in source}
     close = difflib.get_close_matches(wanted[0], sorted(present - set(wanted)), n=1, cutoff=0.8)
     return (
         f"database {name!r} is not configured in environment {config.environment!r}: "

@@ -23,6 +23,7 @@ from pgconveyor.errors import DatabaseUnavailable, SchemaMissing
 from pgconveyor.install import refuse_newer
 from pgconveyor.pooling import Attempts, check_if_idle, note_use, settle
 from pgconveyor.remedies import in_short, refusal, remedy
+from pgconveyor.tunables import pool_size_of, pool_timeout_of
 
 __all__ = ["DatabaseManager"]
 
@@ -193,18 +194,10 @@ class DatabaseManager:
         return DatabaseSettings.read(self.database_name).conninfo()
 
     def _max_size(self) -> int:
-        config = ConfigManager()
-        size = config.get_variable(f"{self.database_name}_pool_size", 10)
-        if size < 1:
-            raise ValueError(f"{config.names(f'{self.database_name}_pool_size')[0]} is {size}: give a number from 1 up")
-        return int(self._pool_size or size)
+        return self._pool_size or pool_size_of(self.database_name)
 
     def _max_wait(self) -> float:
-        config, key = ConfigManager(), f"{self.database_name}_pool_timeout"
-        timeout = config.get_variable(key, 30.0)
-        if not timeout > 0:
-            raise ValueError(f"{config.names(key)[0]} is {timeout}: give seconds above 0")
-        return float(self._pool_timeout or timeout)
+        return self._pool_timeout or pool_timeout_of(self.database_name)
 
     def _open(self) -> ConnectionPool:
         with self._lock:

@@ -14,6 +14,7 @@ from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from pgconveyor import tunables
 from pgconveyor.database import DatabaseManager
 from pgconveyor.distributed import DistributedProcessor
 from pgconveyor.documents import encode
@@ -212,16 +213,14 @@ def show(record_id: int, database: str, as_json: bool) -> None:
 @click.option(
     "--max-retries",
     type=click.IntRange(0, 2**31 - 1),
-    default=3,
-    show_default=True,
-    help="Only records with fewer retries.",
+    help="Only records with fewer retries.  [default: distributed_processor's max_retries, else 3]",
 )
 @database_option
 @json_option
-def reset(flow: str, max_retries: int, database: str, as_json: bool) -> None:
+def reset(flow: str, max_retries: int | None, database: str, as_json: bool) -> None:
     """Put failed records of a flow back to pending, counts kept."""
     query = "select conveyor.reset_failed_records(p_flow_name => %s, p_max_retries => %s::integer)"
-    count = value(database, query, [flow, max_retries])
+    count = value(database, query, [flow, tunables.max_retries() if max_retries is None else max_retries])
     say(as_json, {"reset": count}, f"{count} records are pending again")
 
 
@@ -255,14 +254,20 @@ def cancel(ids: tuple[int, ...], reason: str | None, yes: bool, database: str, a
 
 
 @click.command()
-@click.option("--timeout", type=SECONDS, help="Also what was silent for so long, whatever its lease says.")
+@click.option(
+    "--timeout",
+    type=SECONDS,
+    help="Also what was silent for so long, whatever its lease says."
+    "  [default: distributed_processor's cleanup_timeout_hours]",
+)
 @click.option("--flow", metavar="NAME", help="Only this flow.")
 @database_option
 @json_option
 def cleanup(timeout: float | None, flow: str | None, database: str, as_json: bool) -> None:
     """Take back records whose lease has ended."""
     query = "select conveyor.cleanup_orphaned_records(p_timeout_hours => %s::numeric, p_flow_name => %s)"
-    count = value(database, query, [None if timeout is None else timeout / 3600, flow])
+    hours = tunables.cleanup_timeout_hours() if timeout is None else timeout / 3600
+    count = value(database, query, [hours, flow])
     say(as_json, {"cleaned_up": count}, f"{count} records were taken back")
 
 

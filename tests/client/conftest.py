@@ -24,7 +24,7 @@ from pgconveyor.distributed import DistributedProcessor
 from pgconveyor.embedded import EmbeddedServer
 
 BINDIR = Path(os.environ["PGTEST_BINDIR"]) if os.environ.get("PGTEST_BINDIR") else None
-SETTING = re.compile(r"(^|_)(GLOBAL|RPA1|RPA2|DISTRIBUTED_PROCESSOR)_|^PREFECT_ENVIRONMENT$|^PGCONVEYOR_")
+SETTING = re.compile(r"(^|_)(GLOBAL|RPA1|RPA2|DISTRIBUTED_PROCESSOR)_|^PREFECT_|^PGCONVEYOR_")
 
 
 @pytest.fixture(autouse=True)
@@ -32,6 +32,7 @@ def no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     """No setting of the machine reaches a test."""
     for name in [name for name in os.environ if SETTING.search(name)]:
         monkeypatch.delenv(name)
+    monkeypatch.setenv("PREFECT_PROFILES_PATH", os.devnull)
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Settings: the contract's names and hierarchy, casts, the .env file, and secrets that stay secret."""
+"""Settings: the contract's names and hierarchy, the .env file, and secrets that stay secret."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pgconveyor.config import ConfigManager
+from core.config import ConfigManager
 
 HIERARCHY = ["DEVELOPMENT_RPA1_BATCH_SIZE", "DEVELOPMENT_GLOBAL_BATCH_SIZE", "GLOBAL_BATCH_SIZE"]
 
@@ -95,44 +95,6 @@ class TestHierarchy:
         monkeypatch.setenv(f"DEVELOPMENT_{name}", text)
         found = ConfigManager(flow).get_variable(key, default)
         assert (found, type(found)) == (value, type(value))
-
-
-class TestCasts:
-    @pytest.mark.parametrize(
-        ("text", "default", "value"),
-        [
-            ("0", 5, 0),
-            ("-3", 5, -3),
-            ("1.5", 0.1, 1.5),
-            ("2", 0.1, 2.0),
-            *[(word, False, True) for word in ("true", "TRUE", "1", "yes", "on", "enabled")],
-            *[(word, True, False) for word in ("false", "False", "0", "no", "off", "disabled")],
-            ("5", None, "5"),
-            ("5", "text", "5"),
-        ],
-    )
-    def test_a_text_takes_the_type_of_the_default(
-        self, monkeypatch: pytest.MonkeyPatch, text: str, default: object, value: object
-    ) -> None:
-        monkeypatch.setenv("GLOBAL_KEY", text)
-        found = ConfigManager().get_variable("key", default)
-        assert (found, type(found)) == (value, type(value))
-
-    @pytest.mark.parametrize(
-        ("text", "default"), [("12x", 1), ("1.5", 1), ("true", 1), ("1,5", 1.0), ("ture", False), ("2", True)]
-    )
-    def test_a_text_that_does_not_fit_is_an_error_with_variable_and_value(
-        self, monkeypatch: pytest.MonkeyPatch, text: str, default: object
-    ) -> None:
-        monkeypatch.setenv("DEVELOPMENT_GLOBAL_KEY", text)
-        with pytest.raises(ValueError, match="DEVELOPMENT_GLOBAL_KEY") as caught:
-            ConfigManager("rpa1").get_variable("key", default)
-        assert text in str(caught.value)
-
-    @pytest.mark.parametrize("default", [0, False, "", [], None])
-    def test_a_missing_setting_is_the_default_itself(self, default: object) -> None:
-        assert ConfigManager("rpa1").get_variable("nothing", default) is default
-        assert ConfigManager("rpa1").get_secret("nothing", default) is default
 
 
 class TestEnvFile:
