@@ -21,6 +21,7 @@ from typing import Any
 
 import psycopg
 
+from pgconveyor.database import PID
 from pgconveyor.distributed import DistributedProcessor, Record
 from pgconveyor.errors import DatabaseUnavailable
 from pgconveyor.outbox import Outbox
@@ -36,6 +37,7 @@ LINGER = (0.001, 0.002, 0.004, 0.008)  # seconds between looks before a seat is 
 WATCH = (0.001, 0.002, 0.004, 0.008)  # seconds between looks while the door cannot be closed
 VAIN = 7  # after n vain rings in a row the door stays open for 2^n ms, up to this n
 SEATS = 8  # sleepers at a place; the others poll
+MANY = 32  # flows, above which a worker polls: it would hold too many locks, and leave() names a flow up to twice
 
 # Why nothing was claimed, and when to look again, in the session that claimed and by the server's clock.
 WHY = """
@@ -60,8 +62,6 @@ LEAVE = """
     )
 """
 
-PID = "select pg_backend_pid()"
-
 # The server then frees the seats of a machine that has vanished within half a minute.
 SETTINGS = """
     select
@@ -84,7 +84,7 @@ class Claimer:
         self._processor, self._flows = processor, list(flows)
         self._lease, self._poll = lease, poll
         self._conn: psycopg.Connection | None = None
-        self._can_park = True
+        self._is_shared = False
         self._own_pid: int | None = None
         self._places: list[Place] = []
         self._seats: dict[Place, tuple[int | None, bool]] = {}
@@ -174,7 +174,7 @@ class Claimer:
         due_in = min((seconds for *_, seconds in whys if seconds is not None), default=math.inf)
         now, doors = time.monotonic(), list(self._seats.values())
         self._must_park = False
-        if not (self._can_park and may_sleep):
+        if self._is_shared or not may_sleep or len(self._flows) > MANY:
             pause = min(0.01 * 2.0 ** min(self._polled, 20), self._poll)
             self._polled += 1
             self._look_at = now + min(_jittered(pause), max(due_in, LINGER[-1]))
@@ -242,17 +242,13 @@ class Claimer:
 
     def _settle(self, conn: psycopg.Connection) -> None:
         """Find out whether the session is this worker's alone, and make it fit for sleeping."""
+        was_shared, self._is_shared = self._is_shared, self._processor.rpa_db.shares_session(conn)
         [pid] = _row(conn.execute(PID))
-        could_park, self._can_park = self._can_park, True
+        # Of a pooler that keeps the session ours, park() is not to ask.
         self._own_pid = pid if pid == conn.info.backend_pid else None
-        if self._own_pid is None:
-            # A pooler names a process of its own. While somebody else holds a session of it, do we keep ours?
-            with self._processor.rpa_db.connection() as other:
-                other.execute("select 1")
-                self._can_park = [pid] == list(_row(conn.execute(PID)))
-        if self._can_park:
+        if not self._is_shared:
             conn.execute(SETTINGS)
-        elif could_park:
+        elif not was_shared:
             logger.warning("a pooler shares the sessions of the database: polling instead of being notified")
 
 

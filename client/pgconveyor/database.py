@@ -6,7 +6,7 @@ import re
 import time
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from datetime import UTC, datetime
 from threading import Lock
 from types import TracebackType
@@ -25,10 +25,11 @@ from pgconveyor.pooling import Attempts, check_if_idle, note_use, settle
 from pgconveyor.remedies import in_short, refusal, remedy
 from pgconveyor.tunables import pool_size_of, pool_timeout_of
 
-__all__ = ["DatabaseManager"]
+__all__ = ["PID", "DatabaseManager"]
 
 Params = Sequence[Any] | Mapping[str, Any] | None
 
+PID = "select pg_backend_pid()"
 SLOW = 5000  # milliseconds after which a healthy database is called degraded
 
 _POOL_KEYS = ("pool_size", "checked_in", "checked_out", "waiting", "max_connections")
@@ -105,6 +106,16 @@ class DatabaseManager:
         settle(conn)
         return conn
 
+    def shares_session(self, conn: psycopg.Connection) -> bool:
+        """Whether a pooler may give the session of this connection, in autocommit, to others between statements."""
+        pid = conn.execute(PID).fetchone()
+        if pid == (conn.info.backend_pid,):
+            return False
+        # A pooler names a process of its own. While somebody else holds a session of it, do we keep ours?
+        with self.connection() as other:
+            other.execute("select 1")
+            return conn.execute(PID).fetchone() != pid
+
     def translate(self, exc: psycopg.Error, conn: psycopg.Connection | None) -> NoReturn:
         """Raise the error of a connection as `connection` does; to be called where it was caught."""
         # Of another database's error, or a deadlock in ours, this connection lives on.
@@ -136,8 +147,8 @@ class DatabaseManager:
         Whether the database answers; never raises.
 
         Keys: database_name, status (`healthy`, `degraded` when it took over 5 s, `unhealthy`), connection,
-        query_test, response_time_ms, timestamp, error when there is one, and pool (as `get_pool_status`) once it is
-        open.
+        query_test, response_time_ms, timestamp, error when there is one, pool (as `get_pool_status`) once it is
+        open, and shares_sessions, whether a pooler does.
         """
         health: dict[str, Any] = {
             "database_name": self.database_name,
@@ -151,6 +162,9 @@ class DatabaseManager:
                 health["connection"] = True
                 conn.execute("select 1")
                 health["query_test"] = True
+                is_direct = conn.execute(PID).fetchone() == (conn.info.backend_pid,)
+            with nullcontext() if is_direct else closing(self.connect()) as probe:
+                health["shares_sessions"] = probe is not None and self.shares_session(probe)
         except Exception as exc:  # noqa: BLE001  a health check reports; it does not raise
             health["error"] = f"{type(exc).__name__}: {in_short(exc)}"
         health["response_time_ms"] = round((time.perf_counter() - started) * 1000, 1)

@@ -294,7 +294,7 @@ class DistributedProcessor:
         The health of databases and queue; never raises (contract: Response Format).
 
         `unhealthy` when the queue's database is, `degraded` when the source is not healthy or the queue has
-        `problems`, which are listed.
+        `problems`, which are listed. A pooler that shares sessions is listed too; it only makes workers slower to wake.
         """
         databases = {db.database_name: db.health_check() for db in [self.rpa_db, self.source_db] if db is not None}
         queue: dict[str, Any] = {"status": "unhealthy", "queue_status": {}, "problems": []}
@@ -304,6 +304,8 @@ class DistributedProcessor:
             except Exception as exc:  # noqa: BLE001  a health check reports; it does not raise
                 queue["problems"] = [f"{type(exc).__name__}: {in_short(exc)}"]
         states = [database["status"] for database in databases.values()]
+        if databases[self.rpa_db.database_name].get("shares_sessions"):
+            queue["problems"].append("a pooler shares the sessions: workers poll instead of being notified")
         return {
             "status": _worst(queue["status"], states),
             "databases": databases,

@@ -138,7 +138,7 @@ def _thresholds() -> Document:
         if setting := config.find(f"monitoring.{name}"):
             value, most = config.get_variable(f"monitoring.{name}", 0.0), 43200 if name == "window_minutes" else 10**9
             if not 0 <= value <= most:
-                raise ValueError(f"{setting[0]} is {setting[1]!r:.100}: give a number from 0 to {most}")
+                raise ValueError(f"{setting.label} is {setting.text!r:.100}: give a number from 0 to {most}")
             found[name] = value
     return encode(found, "thresholds")
 

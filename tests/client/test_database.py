@@ -154,7 +154,7 @@ class TestConfiguration:
 class TestPool:
     def test_health_has_the_contracts_keys(self, rpa_db: Manager) -> None:
         health = rpa_db.health_check()
-        assert health.keys() == HEALTH_KEYS | {"pool"}
+        assert health.keys() == HEALTH_KEYS | {"pool", "shares_sessions"}
         assert (health["pool"]["max_connections"], health["pool"]["waiting"]) == (10, 0)
         assert (health["database_name"], health["status"], health["connection"]) == ("rpa_db", "healthy", True)
         assert isinstance(health["response_time_ms"], float)

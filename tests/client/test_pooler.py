@@ -109,6 +109,16 @@ class TestTransactions:
         assert worker.wait() == 0
         assert (queue.ask(SEATED), worker.log().count("Traceback")) == ([], 0)
 
+    def test_health_says_it(self, shared: str, rpa_db: DatabaseManager, configure: Fn) -> None:
+        direct = DistributedProcessor(rpa_db).health_check()
+        assert (direct["databases"]["rpa_db"]["shares_sessions"], direct["problems"]) == (False, [])
+        configure("rpa_db", shared)
+        with DatabaseManager("rpa_db", pool_size=1) as manager:
+            health = DistributedProcessor(manager).health_check()
+        assert health["databases"]["rpa_db"]["shares_sessions"]
+        assert health["status"] == "healthy"
+        assert "a pooler shares the sessions" in health["problems"][0]
+
     def test_a_seat_is_refused(self, shared: str, queue: Queue) -> None:
         with closing(psycopg.connect(shared, autocommit=True)) as conn:
             with pytest.raises(psycopg.DatabaseError) as refused:

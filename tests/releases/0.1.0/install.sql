@@ -526,6 +526,10 @@ values
         'WQ002', 'record_not_found', 'no record has this id',
         'do not try again: the id is wrong, or the record was purged'
     ),
+    (
+        'WQ003', 'session_not_own', 'the session is shared by a pooler: a seat in it would stay with somebody else',
+        'poll instead of parking, or connect directly'
+    ),
     -- WQ9nn  installing
     (
         'WQ901', 'client_outdated', 'the database has a breaking migration that the client does not know',
@@ -790,10 +794,9 @@ $$;
 
 comment on function conveyor.claim_records_batch is
     'Claims up to p_batch_size records for p_lease (default: the flow''s), in order; no row: none is ready.';
--- When a claim in this session may next find a record: the earliest due time over the priority levels, which may
--- have passed already; null when nothing is pending, or the
--- flow is paused.  Starts at the session's floor, so call it in the session
--- that claims, and answers no later than that session's next look from the start.
+-- When a claim in this session may next find a record: the earliest due time over the priority levels, which may have
+-- passed already; null when nothing is pending, infinity while the flow is paused.  Starts at the session's floor, so
+-- call it in the session that claims, and answers no later than that session's next look from the start.
 create or replace function conveyor.next_due_at(p_flow_name text)
     returns timestamptz
     language plpgsql
@@ -812,7 +815,7 @@ declare
 begin
     perform conveyor._check_flow_name(p_flow_name);
     if (conveyor._flow_settings(p_flow_name)).paused_at is not null then
-        return null;
+        return timestamptz 'infinity';
     end if;
 
     with recursive level (rank, due_at, id) as (
@@ -849,7 +852,7 @@ end;
 $$;
 
 comment on function conveyor.next_due_at is
-    'When a claim in this session may next find a record of the flow; null: nothing is pending.';
+    'When a claim in this session may next find a record of the flow; null: nothing is pending; infinity: paused.';
 -- Heartbeat: one call for everything a worker holds.  Never shortens a lease.  A record that is locked (its handler
 -- is completing it in a transaction of its own) is not waited for and keeps the lease it has.
 create or replace function conveyor.extend_leases(
@@ -985,6 +988,193 @@ $$;
 
 comment on function conveyor.release_records is
     'Puts claimed records back to pending, uncharged; outcome done, repeated or lost for each id, in order.';
+-- What became of claimed records, whoever asks and whatever became of the claimer: from the queue and the log of
+-- attempts, in the order given.  By id and token, because an index on tokens would be written at each claim.
+create or replace function conveyor.get_claim_summary(p_ids bigint[], p_tokens bigint[])
+    returns table (
+        id         bigint,
+        outcome    text,
+        error      text,
+        error_type text
+    )
+    language plpgsql
+    stable
+    security definer
+    set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_column
+begin
+    perform conveyor._check_answers(p_ids, p_tokens);
+
+    return query
+    select
+        a.id,
+        case
+            when q.status = 'completed' then 'completed'
+            when t.outcome is not null then t.outcome
+            when q.status = 'processing' and q.lease_expires_at is not null then 'processing'
+            else 'lost'
+        end,
+        t.error,
+        t.error_type
+    from unnest(p_ids, p_tokens) with ordinality as a (id, token, position)
+    left join conveyor.processing_queue as q
+        on q.id = a.id
+            and q.claim_token = a.token
+    left join conveyor.attempt as t
+        on t.record_id = a.id
+            and t.claim_token = a.token
+    order by a.position;
+end;
+$$;
+
+comment on function conveyor.get_claim_summary is
+    'For each claimed record: completed, failed, released, orphaned, cancelled, processing, or lost without a trace.';
+
+-- wake
+-- A place is what a worker can wait for: a flow and a reason.  Its parts are seats, 0 and up, and a door, -1.
+create or replace function conveyor._wake_key(p_flow_name text, p_reason text, p_part integer)
+    returns bigint
+    language sql
+    immutable strict parallel safe
+return hashtextextended(p_flow_name, hashtext(p_reason)::bigint * 1024 + p_part);
+
+comment on function conveyor._wake_key is 'The advisory lock of a part of a place.';
+create or replace function conveyor._wake_channel(p_flow_name text, p_reason text, p_part integer)
+    returns text
+    language sql
+    immutable strict parallel safe
+return 'conveyor_' || to_hex(conveyor._wake_key(p_flow_name, p_reason, p_part));
+
+comment on function conveyor._wake_channel is 'Where whoever sits on that seat listens.';
+-- Before a worker sleeps: take or keep a seat at every place it waits at, in a session of its own, outside any
+-- transaction block.  A place is a flow and a reason: empty, paused.
+--
+-- p_held and p_closed are what the call before returned, null and false at first.  confirmed false: call again.  Then
+-- look for records, in a later transaction; only then sleep until a notification.  seat null: all seats are taken,
+-- poll.  Seat 0 with door_closed false: producers are in flight; look again within milliseconds, and call again.
+-- p_closed null opens a closed door: who is rung in vain again and again rather looks now and then.
+--
+-- Behind a pooler that changes sessions the locks would stay with somebody else's connection: p_client_pid is what the
+-- client's library says the backend is (null: it has made sure that the session stays its own).
+create or replace function conveyor.park(
+    p_flow_names text[],
+    p_reasons    text[],
+    p_held       integer[],
+    p_closed     boolean[],
+    p_client_pid integer,
+    p_size       integer default 8
+)
+    returns table (flow_name text, reason text, seat integer, door_closed boolean, confirmed boolean)
+    language plpgsql
+    volatile
+    security definer
+    set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_column
+begin
+    perform conveyor._check_places(p_flow_names, p_reasons, p_size);
+    if cardinality(p_held) is distinct from cardinality(p_flow_names)
+        or cardinality(p_closed) is distinct from cardinality(p_flow_names)
+    then
+        perform conveyor._raise_invalid(
+            'the number of p_held and p_closed', format('%s and %s', cardinality(p_held), cardinality(p_closed)),
+            format('one for each of the %s flows', cardinality(p_flow_names))
+        );
+    end if;
+    if p_client_pid <> pg_backend_pid() then
+        raise exception using
+            errcode = 'WQ003',
+            message = format(
+                'this session is not the client''s own: the client was told backend %s, and this is %s',
+                p_client_pid, pg_backend_pid()
+            ),
+            hint = 'A connection pooler is in between: poll instead of parking, or connect directly.';
+    end if;
+
+    return query
+    select p.flow_name, p.reason, s.seat, s.door_closed, s.confirmed
+    from unnest(p_flow_names, p_reasons, p_held, p_closed) as p (flow_name, reason, held, closed)
+    cross join lateral conveyor._sit(p.flow_name, p.reason, p.held, p.closed, p_size) as s;
+end;
+$$;
+
+comment on function conveyor.park is
+    'Registers this session as a sleeper at these places, to be notified. Raises WQ003 behind a pooler.';
+-- A worker that found records gets up.  Its seats are free before it reads the others: a sleeper that is too late to be
+-- seen here finds seat 0 empty (see _sit).  It gives back all locks and channels of the session.
+--
+-- Give all places where it sat.  Where nobody is on seat 0 now it calls one sleeper, who answers for the place from now
+-- on: also one that sat elsewhere, for it may have been called in these moments, or have kept a sleeper from seat 0 by
+-- reading it.  p_wakes: at least so many.  After full batches of p_batch records it calls as many as the records that
+-- are left would keep busy.
+create or replace function conveyor.leave(
+    p_flow_names text[],
+    p_reasons    text[],
+    p_wakes      integer[],
+    p_batch      integer default null,
+    p_size       integer default 8
+)
+    returns integer
+    language plpgsql
+    volatile
+    security definer
+    set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_called integer;
+begin
+    perform conveyor._check_places(p_flow_names, p_reasons, p_size);
+    if cardinality(p_wakes) is distinct from cardinality(p_flow_names) then
+        perform conveyor._raise_invalid(
+            'the number of p_wakes', cardinality(p_wakes)::text,
+            format('one for each of the %s flows', cardinality(p_flow_names))
+        );
+    end if;
+    if p_batch not between 1 and 100000 then
+        perform conveyor._raise_invalid('p_batch', p_batch::text, 'null, or a number from 1 to 100000');
+    end if;
+    unlisten *;
+    perform pg_advisory_unlock_all();
+
+    with taken as materialized (
+        select
+            p.flow_name, p.reason, s.seat,
+            row_number() over (partition by p.flow_name, p.reason order by s.seat) as nth
+        from unnest(p_flow_names, p_reasons) as p (flow_name, reason)
+        cross join generate_series(0, p_size - 1) as s (seat)
+        where conveyor._is_taken(conveyor._wake_key(p.flow_name, p.reason, s.seat))
+    ),
+    wanted as materialized (
+        select
+            p.flow_name,
+            p.reason,
+            greatest(
+                p.wakes,
+                case when p.reason = 'empty'
+                    then ceil(conveyor._count_due(p.flow_name, p_batch * p_size) / p_batch::numeric)
+                end,
+                case when (p.flow_name, p.reason, 0) not in (select t.flow_name, t.reason, t.seat from taken as t)
+                    then 1
+                end
+            ) as wakes
+        from unnest(p_flow_names, p_reasons, p_wakes) as p (flow_name, reason, wakes)
+        where exists (select from taken)
+    ),
+    called as materialized (
+        select pg_notify(conveyor._wake_channel(t.flow_name, t.reason, t.seat), '')
+        from taken as t
+        join wanted as w using (flow_name, reason)
+        where t.nth <= w.wakes
+    )
+    select count(*)
+    into v_called
+    from called;
+    return v_called;
+end;
+$$;
+
+comment on function conveyor.leave is 'Gives up all seats of this session, and calls other sleepers in its stead.';
 
 -- answer
 -- Complete one record.  May be called in the caller's own transaction: then the caller's writes and the completion
@@ -1432,7 +1622,7 @@ comment on function conveyor.get_queue_status is 'Counts of records by status, i
 create or replace function conveyor.health_check()
     returns jsonb
     language plpgsql
-    stable
+    volatile
     security definer
     set search_path = pg_catalog, pg_temp
 as $$
@@ -1441,6 +1631,7 @@ declare
     v_standby  constant boolean := pg_is_in_recovery();
     v_overdue  bigint;
     v_crashed  bigint;
+    v_stranger text;
     v_problems text[];
 begin
     select count(*)
@@ -1455,6 +1646,13 @@ begin
     where q.failure_kind = 'crashed'
         and q.updated_at > statement_timestamp() - interval '1 day';
 
+    -- Behind a pooler a session lock stays with a connection of the server when its client has gone.
+    select format('seat %s of flow %s is held by process %s (%s)', s.seat, s.flow_name, s.pid, s.application_name)
+    into v_stranger
+    from conveyor.list_sleepers() as s
+    where coalesce(s.application_name, '') !~ 'worker'
+    limit 1;
+
     v_problems := array_remove(array[
         case when v_standby then 'the server is a standby: records can be neither added nor claimed' end,
         case when v_overdue > 0 then format(
@@ -1463,6 +1661,10 @@ begin
         case when v_crashed > 0 then format(
             '%s records were failed within a day because their claims kept ending without an answer: '
             'list_records shows them, requeue_records brings them back', v_crashed
+        ) end,
+        case when v_stranger is not null then format(
+            '%s, which does not call itself a worker: if a pooler left it behind, pg_terminate_backend() frees it',
+            v_stranger
         ) end
     ], null);
 
@@ -1641,6 +1843,240 @@ end;
 $$;
 
 comment on function conveyor.why_not_claimed is 'Why a record is not being claimed, in one sentence. Raises WQ002.';
+-- Read from the locks that park() takes.  Of flows that nobody knows, without a record and without settings, nothing is
+-- listed.
+create or replace function conveyor.list_sleepers(p_flow_name text default null, p_size integer default 8)
+    returns table (
+        flow_name        text,
+        reason           text,
+        seat             integer,
+        door_closed      boolean,
+        pid              integer,
+        application_name text
+    )
+    language plpgsql
+    volatile
+    security definer
+    set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_column
+begin
+    if p_flow_name is not null then
+        perform conveyor._check_flow_name(p_flow_name);
+    end if;
+
+    return query
+    with held as materialized (
+        select l.classid::bigint << 32 | l.objid::bigint as key, l.pid
+        from pg_locks as l
+        where l.locktype = 'advisory'
+            and l.objsubid = 1
+            and l.mode = 'ExclusiveLock'
+            and l.granted
+            and l.database = (select d.oid from pg_database as d where d.datname = current_database())
+    ),
+    flow as (
+        select f.flow_name
+        from conveyor.flow as f
+        union
+        select d.flow_name
+        from conveyor.count_delta as d
+    ),
+    taken as (
+        select f.flow_name, r.reason, s.seat, h.pid
+        from flow as f
+        cross join (values ('empty'), ('paused')) as r (reason)
+        cross join generate_series(-1, p_size - 1) as s (seat)
+        join held as h
+            on h.key = conveyor._wake_key(f.flow_name, r.reason, s.seat)
+        where exists (select from held)  -- or every key is computed for nothing
+            and (p_flow_name is null or f.flow_name = p_flow_name)
+    )
+    select
+        t.flow_name, t.reason, t.seat,
+        exists (
+            select
+            from taken as d
+            where d.flow_name = t.flow_name
+                and d.reason = t.reason
+                and d.seat = -1
+        ),
+        t.pid, a.application_name
+    from taken as t
+    left join pg_stat_get_activity(t.pid) as a
+        on true
+    where t.seat >= 0
+    order by t.flow_name, t.reason, t.seat;
+end;
+$$;
+
+comment on function conveyor.list_sleepers is
+    'Who sleeps until there is work, for which flow and why; the door of the place is closed while somebody answers.';
+-- queue_health is the worst of what _find_issues finds: critical, degraded (a warning), healthy; idle when nothing is
+-- wrong, nothing is due or held, and nothing ended in the window.
+create or replace function conveyor.queue_monitoring(
+    p_include_detailed_metrics boolean default false,
+    p_thresholds               jsonb   default '{}'
+)
+    returns jsonb
+    language plpgsql
+    stable
+    security definer
+    set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_at         constant timestamptz := clock_timestamp();
+    v_thresholds constant jsonb := conveyor._monitoring_thresholds(p_thresholds);
+    v_status     constant jsonb := conveyor.get_queue_status();
+    v_issues     jsonb;
+    v_worst      text;
+    v_report     jsonb;
+begin
+    if p_include_detailed_metrics is null then
+        perform conveyor._raise_invalid('p_include_detailed_metrics', null, 'true or false');
+    end if;
+
+    select
+        jsonb_build_object(
+            'operational_alerts', coalesce(jsonb_agg(format('%s: %s', i.severity, i.issue)), '[]'),
+            'recommendations', coalesce(jsonb_agg(i.remedy), '[]')
+        ),
+        (array_agg(i.severity))[1]
+    into v_issues, v_worst
+    from conveyor._find_issues(v_at, v_thresholds) as i;
+
+    select jsonb_build_object(
+        'monitoring_timestamp', conveyor._iso_time(v_at),
+        'overall_queue_status', v_status,
+        'queue_health_assessment', jsonb_build_object(
+            'queue_health', case
+                when v_worst = 'critical' then 'critical'
+                when v_worst = 'warning' then 'degraded'
+                when sum(f.processing + f.completed_lately + f.failed_lately) > 0 or min(f.oldest_due_at) <= v_at
+                    then 'healthy'
+                else 'idle'
+            end,
+            'total_records', v_status -> 'total_records',
+            'processed_in_window', coalesce(sum(f.completed_lately + f.failed_lately), 0),
+            'failed_rate_percent', coalesce(
+                round(100.0 * sum(f.failed_lately) / nullif(sum(f.completed_lately + f.failed_lately), 0), 2), 0
+            ),
+            'oldest_pending_minutes', greatest(
+                round(extract(epoch from v_at - min(f.oldest_due_at) filter (where f.paused_at is null)) / 60, 1), 0
+            ),
+            'orphaned_records', coalesce(sum(f.orphaned), 0),
+            'thresholds', v_thresholds,
+            'assessment_timestamp', conveyor._iso_time(v_at)
+        )
+    )
+    into v_report
+    from conveyor._flow_health(v_at, v_thresholds) as f;
+
+    return v_report || v_issues || case
+        when p_include_detailed_metrics
+            then jsonb_build_object('flow_specific_metrics', conveyor._flow_metrics(v_at, v_thresholds))
+        else '{}' end;
+end;
+$$;
+
+comment on function conveyor.queue_monitoring is
+    'How the queue is (critical, degraded, healthy, idle), by which numbers, what is wrong, and what to call.';
+create or replace function conveyor.processing_diagnostics(
+    p_include_orphaned_analysis    boolean default false,
+    p_include_performance_analysis boolean default false,
+    p_thresholds                   jsonb   default '{}'
+)
+    returns jsonb
+    language plpgsql
+    stable
+    security definer
+    set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_at         constant timestamptz := clock_timestamp();
+    v_thresholds constant jsonb := conveyor._monitoring_thresholds(p_thresholds);
+    v_report     jsonb;
+begin
+    if p_include_orphaned_analysis is null then
+        perform conveyor._raise_invalid('p_include_orphaned_analysis', null, 'true or false');
+    elsif p_include_performance_analysis is null then
+        perform conveyor._raise_invalid('p_include_performance_analysis', null, 'true or false');
+    end if;
+
+    select jsonb_build_object(
+        'diagnostic_timestamp', conveyor._iso_time(v_at),
+        'system_health', conveyor.health_check(),
+        'database_diagnostics', conveyor._database_diagnostics(v_at),
+        'worst_severity', coalesce((array_agg(i.severity))[1], 'none'),
+        'issues_found', coalesce(jsonb_agg(format('%s: %s', i.severity, i.issue)), '[]'),
+        'recommendations', coalesce(jsonb_agg(i.remedy), '[]')
+    )
+    into v_report
+    from conveyor._find_issues(v_at, v_thresholds) as i;
+
+    return v_report || case when p_include_orphaned_analysis then jsonb_build_object(
+        'orphaned_records_analysis', conveyor._orphaned_analysis(v_at, v_thresholds)
+    ) else '{}' end || case when p_include_performance_analysis then jsonb_build_object(
+        'performance_analysis',
+        conveyor.processing_performance(p_thresholds => p_thresholds) - array['alerts', 'recommendations']
+    ) else '{}' end;
+end;
+$$;
+
+comment on function conveyor.processing_diagnostics is
+    'What is wrong with the queue and its server, the worst first, and which function mends it.';
+-- Reads minutes, not history: throughput comes from flow_minute, which maintain() keeps for 30 days, and from what is
+-- not folded yet; p50 and p95 from at most some 10,000 records.  The window begins at a whole minute.
+create or replace function conveyor.processing_performance(
+    p_time_window_hours      integer default 24,
+    p_include_error_analysis boolean default false,
+    p_thresholds             jsonb   default '{}'
+)
+    returns jsonb
+    language plpgsql
+    stable
+    security definer
+    set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_at         constant timestamptz := clock_timestamp();
+    v_thresholds constant jsonb := conveyor._monitoring_thresholds(p_thresholds);
+    v_since      timestamptz;
+    v_report     jsonb;
+begin
+    if (p_time_window_hours between 1 and 720) is not true then
+        perform conveyor._raise_invalid(
+            'p_time_window_hours', p_time_window_hours::text, 'hours from 1 to 720: throughput is kept for 30 days'
+        );
+    elsif p_include_error_analysis is null then
+        perform conveyor._raise_invalid('p_include_error_analysis', null, 'true or false');
+    end if;
+    v_since := date_trunc('minute', v_at - make_interval(hours => p_time_window_hours));
+
+    select jsonb_build_object(
+        'monitoring_timestamp', conveyor._iso_time(v_at),
+        'time_window_hours', p_time_window_hours,
+        'overall_metrics', jsonb_agg(p.metrics) filter (where p.flow_name is null) -> 0 || jsonb_build_object(
+            'time_window', jsonb_build_object(
+                'start_time', conveyor._iso_time(v_since), 'end_time', conveyor._iso_time(v_at),
+                'duration_hours', round(extract(epoch from v_at - v_since) / 3600, 3)
+            )
+        ),
+        'flow_specific_metrics',
+        coalesce(jsonb_object_agg(p.flow_name, p.metrics) filter (where p.flow_name is not null), '{}'),
+        'performance_trends', jsonb_build_object('hourly_trends', conveyor._hourly_trends(v_since))
+    )
+    into v_report
+    from conveyor._performance(v_since, v_at) as p;
+
+    return v_report || conveyor._performance_alerts(v_report, v_thresholds) || case
+        when p_include_error_analysis then jsonb_build_object('error_analysis', conveyor._error_analysis(v_since))
+        else '{}' end;
+end;
+$$;
+
+comment on function conveyor.processing_performance is
+    'Throughput, success, wait and run times (average, p50, p95) in the last hours, of all and by flow; errors.';
 
 -- govern and keep
 -- Set what differs from the defaults.  A key that is absent stays as it is; null turns off what can be off.
@@ -1726,6 +2162,8 @@ create or replace function conveyor.resume_flow(p_flow_name text)
     security definer
     set search_path = pg_catalog, pg_temp
 as $$
+declare
+    v_rang boolean;
 begin
     perform conveyor._check_flow_name(p_flow_name);
 
@@ -1733,6 +2171,10 @@ begin
     set paused_at = null
     where f.flow_name = p_flow_name
         and f.paused_at is not null;
+
+    if found then
+        v_rang := conveyor._ring(array[p_flow_name], 'paused');
+    end if;
 end;
 $$;
 
@@ -1916,25 +2358,42 @@ create or replace function conveyor._count_inserted()
     security definer
     set search_path = pg_catalog, pg_temp
 as $$
+declare
+    v_flow_names text[];
+    v_rang       boolean;
 begin
-    insert into conveyor.count_delta (flow_name, pending, processing, completed, failed, counted_at)
-    select
-        n.flow_name,
-        count(*) filter (where n.status = 'pending'),
-        count(*) filter (where n.status = 'processing'),
-        count(*) filter (where n.status = 'completed'),
-        count(*) filter (where n.status = 'failed'),
-        clock_timestamp()
-    from new_row as n
-    group by n.flow_name;
+    with counted as (
+        insert into conveyor.count_delta (flow_name, pending, processing, completed, failed, counted_at)
+        select
+            n.flow_name,
+            count(*) filter (where n.status = 'pending'),
+            count(*) filter (where n.status = 'processing'),
+            count(*) filter (where n.status = 'completed'),
+            count(*) filter (where n.status = 'failed'),
+            clock_timestamp()
+        from new_row as n
+        group by n.flow_name
+        returning flow_name, pending
+    )
+    select array_agg(c.flow_name) filter (where c.pending > 0)
+    into v_flow_names
+    from counted as c;
+
+    if v_flow_names is not null then
+        v_rang := conveyor._ring(v_flow_names);
+    end if;
     return null;
 end;
 $$;
 
-comment on function conveyor._count_inserted is 'Counts the rows of an insert or copy.';
+comment on function conveyor._count_inserted is
+    'Counts the rows of an insert or copy, and rings for those that are pending.';
 -- What was, is taken away, and what is, is added: no join of old and new rows.  A statement that moves nothing, such
 -- as a heartbeat, writes nothing.  The times are those of records that were completed before it less after it, so
 -- that an update of history cancels out.
+--
+-- Rings for whatever is pending afterwards, also when it was so before: a look that came while the row was locked has
+-- skipped it.
 create or replace function conveyor._count_updated()
     returns trigger
     language plpgsql
@@ -1942,11 +2401,11 @@ create or replace function conveyor._count_updated()
     security definer
     set search_path = pg_catalog, pg_temp
 as $$
+declare
+    v_flow_names text[];
+    v_rang       boolean;
 begin
-    insert into conveyor.count_delta
-        (flow_name, pending, processing, completed, failed, wait_seconds, run_seconds, counted_at)
-    select d.*, clock_timestamp()
-    from (
+    with moved as materialized (
         select
             c.flow_name,
             coalesce(sum(c.rows) filter (where c.status = 'pending'), 0) as pending,
@@ -1954,7 +2413,8 @@ begin
             coalesce(sum(c.rows) filter (where c.status = 'completed'), 0) as completed,
             coalesce(sum(c.rows) filter (where c.status = 'failed'), 0) as failed,
             coalesce(extract(epoch from sum(c.waited))::float8, 0) as wait_seconds,
-            coalesce(extract(epoch from sum(c.ran))::float8, 0) as run_seconds
+            coalesce(extract(epoch from sum(c.ran))::float8, 0) as run_seconds,
+            bool_or(c.status = 'pending' and c.rows > 0) as rings
         from (
             select
                 o.flow_name,
@@ -1975,13 +2435,30 @@ begin
             group by n.flow_name, n.status
         ) as c
         group by c.flow_name
-    ) as d
-    where (d.pending, d.processing, d.completed, d.failed) <> (0, 0, 0, 0);
+    ),
+    counted as (
+        insert into conveyor.count_delta
+            (flow_name, pending, processing, completed, failed, wait_seconds, run_seconds, counted_at)
+        select
+            m.flow_name, m.pending, m.processing, m.completed, m.failed, m.wait_seconds, m.run_seconds,
+            clock_timestamp()
+        from moved as m
+        where (m.pending, m.processing, m.completed, m.failed) <> (0, 0, 0, 0)
+    )
+    select array_agg(m.flow_name)
+    into v_flow_names
+    from moved as m
+    where m.rings;
+
+    if v_flow_names is not null then
+        v_rang := conveyor._ring(v_flow_names);
+    end if;
     return null;
 end;
 $$;
 
-comment on function conveyor._count_updated is 'Counts what an update moved from status to status, or flow to flow.';
+comment on function conveyor._count_updated is
+    'Counts what an update moved from status to status, or flow to flow, and rings for what is pending.';
 create or replace function conveyor._count_deleted()
     returns trigger
     language plpgsql
@@ -2130,6 +2607,1021 @@ end;
 $$;
 
 comment on function conveyor._count_differences is 'Where the counts are not what count(*) says, and by how much.';
+
+-- wake: called by the triggers, park and leave
+-- Tell a sleeper of each flow that it may have become claimable, in the transaction that makes it so.
+--
+-- An open door means that nobody sleeps: its lock, shared and kept to the end of the transaction, keeps every worker
+-- from falling asleep before the records are visible.  A closed door means that somebody does: notify.  The seat is
+-- notified, not a worker: whoever sits there at commit hears it, and whoever sits down later looks later.
+create or replace function conveyor._ring(p_flow_names text[], p_reason text default 'empty')
+    returns boolean
+    language plpgsql
+    volatile
+    set search_path = pg_catalog, pg_temp
+as $$
+declare
+    c_most   constant integer := 64;  -- a lock for each of very many flows could fill the lock table
+    v_silent constant boolean := coalesce(current_setting('conveyor.wake', true), '') = 'never';
+begin
+    if cardinality(p_flow_names) = 1 then
+        -- Expressions: a query would cost more than all of the rest.
+        if pg_try_advisory_xact_lock_shared(conveyor._wake_key(p_flow_names[1], p_reason, -1)) or v_silent then
+            return false;
+        end if;
+        perform pg_notify(conveyor._wake_channel(p_flow_names[1], p_reason, 0), '');
+        return true;
+    end if;
+
+    if cardinality(p_flow_names) > c_most and v_silent then
+        return false;
+    end if;
+    perform pg_notify(conveyor._wake_channel(n.flow_name, p_reason, 0), '')
+    from unnest(p_flow_names) as n (flow_name)
+    where case
+            when cardinality(p_flow_names) > c_most then true
+            when pg_try_advisory_xact_lock_shared(conveyor._wake_key(n.flow_name, p_reason, -1)) then false
+            else not v_silent  -- last: the planner knows it, and would leave out a lock that is only and-ed to it
+        end;
+    return found;
+end;
+$$;
+
+comment on function conveyor._ring is 'Wakes who sleeps for these flows, and nobody while everybody is busy.';
+-- One place of park(): take the lowest free seat, or, sitting on another, move to seat 0 when that is free.  Only try
+-- locks: nobody waits, so nobody can deadlock.
+create or replace function conveyor._sit(
+    p_flow_name text,
+    p_reason    text,
+    p_held      integer,
+    p_closed    boolean,
+    p_size      integer
+)
+    returns table (seat integer, door_closed boolean, confirmed boolean)
+    language plpgsql
+    volatile
+    set search_path = pg_catalog, pg_temp
+as $$
+begin
+    seat := p_held;
+    if p_held is null then
+        select s.seat
+        into seat
+        from generate_series(0, p_size - 1) as s (seat)
+        where pg_try_advisory_lock(conveyor._wake_key(p_flow_name, p_reason, s.seat))
+        limit 1;
+    elsif p_held > 0 and pg_try_advisory_lock(conveyor._wake_key(p_flow_name, p_reason, 0)) then
+        perform pg_advisory_unlock(conveyor._wake_key(p_flow_name, p_reason, p_held));
+        execute format('unlisten %I', conveyor._wake_channel(p_flow_name, p_reason, p_held));
+        seat := 0;
+    end if;
+
+    if seat is distinct from p_held then
+        -- A channel cannot be a parameter.
+        execute format('listen %I', conveyor._wake_channel(p_flow_name, p_reason, seat));
+    end if;
+    -- On another seat than 0 the listen must have committed before seat 0 is tried a last time, or a call is lost.
+    confirmed := seat = 0 or seat is not distinct from p_held;
+    if p_closed is null then
+        perform pg_advisory_unlock(conveyor._wake_key(p_flow_name, p_reason, -1));
+        door_closed := false;
+    else
+        -- Not `seat = 0`: whoever has no seat would try the lock.
+        door_closed := p_closed
+            or seat is not distinct from 0 and pg_try_advisory_lock(conveyor._wake_key(p_flow_name, p_reason, -1));
+    end if;
+    return next;
+end;
+$$;
+
+comment on function conveyor._sit is 'Takes or keeps a seat at one place, and closes its door from seat 0.';
+-- Shared, so that two who ask at the same time do not see each other.
+create or replace function conveyor._is_taken(p_key bigint)
+    returns boolean
+    language plpgsql
+    volatile
+    set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return not (pg_try_advisory_lock_shared(p_key) and pg_advisory_unlock_shared(p_key));
+end;
+$$;
+
+comment on function conveyor._is_taken is 'Whether another session holds this seat.';
+-- How many records are due, among the first p_most of the flow from the session's floor on: enough to know how many
+-- sleepers they would keep busy.
+create or replace function conveyor._count_due(p_flow_name text, p_most integer)
+    returns integer
+    language plpgsql
+    volatile
+    set search_path = pg_catalog, pg_temp
+    set plan_cache_mode = force_generic_plan
+    set enable_seqscan = off
+    set enable_bitmapscan = off
+as $$
+declare
+    v_floor constant conveyor.scan_floor :=
+        nullif(current_setting(conveyor._floor_setting(p_flow_name), true), '')::conveyor.scan_floor;
+    v_count integer;
+begin
+    select count(*) filter (where f.due_at <= clock_timestamp())
+    into v_count
+    from (
+        select coalesce(q.run_at, q.created_at) as due_at
+        from conveyor.processing_queue as q
+        where q.flow_name = p_flow_name
+            and q.status = 'pending'
+            and (-q.priority::integer, coalesce(q.run_at, q.created_at), q.id)
+            >= (coalesce(v_floor.rank, -32768), coalesce(v_floor.due_at, '-infinity'), coalesce(v_floor.id, 0))
+        order by -q.priority::integer, coalesce(q.run_at, q.created_at), q.id
+        limit p_most
+    ) as f;
+    return v_count;
+end;
+$$;
+
+comment on function conveyor._count_due is 'How many of the first records of a flow are due.';
+create or replace function conveyor._check_places(p_flow_names text[], p_reasons text[], p_size integer)
+    returns void
+    language plpgsql
+    immutable
+    set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if (cardinality(p_flow_names) <= 64 and array_position(p_flow_names, null) is null) is not true then
+        perform conveyor._raise_invalid('p_flow_names', p_flow_names::text, 'up to 64 names of flows');
+    end if;
+    if cardinality(p_reasons) is distinct from cardinality(p_flow_names)
+        or not p_reasons <@ array['empty', 'paused']
+    then
+        perform conveyor._raise_invalid('p_reasons', p_reasons::text, 'empty or paused for each of the flows');
+    end if;
+    if (p_size between 1 and 1000) is not true then
+        perform conveyor._raise_invalid('p_size', p_size::text, 'a number of seats from 1 to 1000; 8 is usual');
+    end if;
+end;
+$$;
+
+comment on function conveyor._check_places is 'Refuses places that nobody can wait at.';
+
+-- monitor: the parts of the reports
+-- The one place that knows the defaults; client/pgconveyor/monitoring.py tells them, and a test holds the two equal.
+create or replace function conveyor._monitoring_thresholds(p_given jsonb)
+    returns jsonb
+    language plpgsql
+    immutable
+    set search_path = pg_catalog, pg_temp
+as $$
+declare
+    c_default constant jsonb := '{
+        "window_minutes": 60,
+        "failed_percent_warning": 10,
+        "failed_percent_critical": 20,
+        "pending_minutes_warning": 15,
+        "pending_minutes_critical": 60,
+        "maintain_minutes": 5,
+        "silent_hours": 1,
+        "horizon_minutes": 30,
+        "horizon_transactions": 1000000
+    }'::jsonb;
+    v_key   text;
+    v_value jsonb;
+begin
+    if jsonb_typeof(p_given) is distinct from 'object' then
+        perform conveyor._raise_invalid('p_thresholds', p_given::text, 'an object, such as {"window_minutes": 15}');
+    end if;
+
+    select g.key, g.value
+    into v_key, v_value
+    from jsonb_each(p_given) as g
+    where not c_default ? g.key
+        or case jsonb_typeof(g.value)
+            when 'number'
+                then g.value::numeric not between 0 and case g.key when 'window_minutes' then 43200 else 1e9 end
+            else true
+        end
+    order by g.key
+    limit 1;
+
+    if not c_default ? v_key then
+        perform conveyor._raise_invalid(
+            'a key of p_thresholds', v_key,
+            'one of ' || (select string_agg(k.key, ', ' order by k.key) from jsonb_object_keys(c_default) as k (key))
+        );
+    elsif v_key is not null then
+        perform conveyor._raise_invalid(
+            format('p_thresholds.%s', v_key), v_value::text,
+            format('a number from 0 to %s', case v_key when 'window_minutes' then '43200' else '1000000000' end)
+        );
+    end if;
+    return c_default || p_given;
+end;
+$$;
+
+comment on function conveyor._monitoring_thresholds is
+    'The thresholds of monitoring: the defaults, and what was given.';
+create or replace function conveyor._find_issues(p_at timestamptz, p_thresholds jsonb)
+    returns table (severity text, issue text, remedy text)
+    language plpgsql
+    stable
+    set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_column
+begin
+    return query
+    select i.severity, i.issue, i.remedy
+    from (
+        select f.* from conveyor._flow_issues(p_at, p_thresholds) as f
+        union all
+        select s.* from conveyor._server_issues(p_at, p_thresholds) as s
+    ) as i
+    order by array_position(array['critical', 'warning', 'notice'], i.severity), i.issue;
+end;
+$$;
+
+comment on function conveyor._find_issues is 'All that is wrong, the worst first: how bad, what, and what to call.';
+-- What is wrong with flows, by thresholds, with the function that mends it.
+create or replace function conveyor._flow_issues(p_at timestamptz, p_thresholds jsonb)
+    returns table (severity text, issue text, remedy text)
+    language plpgsql
+    stable
+    set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_column
+begin
+    return query
+    with flow as (
+        select
+            h.*, t.*,
+            100.0 * h.failed_lately / nullif(h.completed_lately + h.failed_lately, 0) as failed_percent,
+            case when h.paused_at is null then round(extract(epoch from p_at - h.oldest_due_at) / 60, 1) end as minutes
+        from conveyor._flow_health(p_at, p_thresholds) as h
+        cross join lateral jsonb_to_record(p_thresholds) as t (
+            window_minutes float8, failed_percent_warning float8, failed_percent_critical float8,
+            pending_minutes_warning float8, pending_minutes_critical float8, maintain_minutes float8,
+            silent_hours float8
+        )
+    )
+    select
+        case when f.failed_percent > f.failed_percent_critical then 'critical' else 'warning' end,
+        format(
+            'flow %s: %s of %s records that ended in the last %s minutes failed (%s %%)', f.flow_name,
+            f.failed_lately, f.completed_lately + f.failed_lately, f.window_minutes, round(f.failed_percent, 1)
+        ),
+        format(
+            'processing_performance(p_include_error_analysis => true) groups the errors, list_records(%1$L, ''failed'')'
+            ' shows the records; when the cause is gone, reset_failed_records(%1$L) brings them back', f.flow_name
+        )
+    from flow as f
+    where f.failed_percent > least(f.failed_percent_warning, f.failed_percent_critical)
+    union all
+    select
+        case when f.minutes > f.pending_minutes_critical then 'critical' else 'warning' end,
+        format(
+            'flow %s: the oldest of %s pending records has been due for %s minutes%s',
+            f.flow_name, f.pending, f.minutes,
+            case when f.processing = 0 then ', and nobody holds one' end
+        ),
+        format(
+            case when f.processing = 0
+                then 'start workers of flow %1$s; list_sleepers(%1$L) shows who sleeps'
+                else 'add workers of flow %1$s; processing_performance() shows what one record takes'
+            end,
+            f.flow_name
+        )
+    from flow as f
+    where f.minutes > least(f.pending_minutes_warning, f.pending_minutes_critical)
+    union all
+    select
+        'warning',
+        format(
+            'flow %s: %s records are orphaned, %s of them under a lease that still runs; the longest for %s hours',
+            f.flow_name, f.orphaned, f.silent, round(extract(epoch from p_at - f.orphaned_since) / 3600, 1)
+        ),
+        format(
+            'cleanup_orphaned_records(%s) takes them back; workers do it by maintain(), which somebody has to call',
+            case when f.silent > 0 then f.silent_hours end
+        )
+    from flow as f
+    where f.orphaned_since < p_at - interval '1 minute' * f.maintain_minutes
+    union all
+    select
+        'notice',
+        format(
+            'flow %s is paused since %s, and %s records wait', f.flow_name, conveyor._iso_time(f.paused_at), f.pending
+        ),
+        format('resume_flow(%L) lets them be claimed', f.flow_name)
+    from flow as f
+    where f.paused_at is not null
+        and f.oldest_due_at <= p_at;
+end;
+$$;
+
+comment on function conveyor._flow_issues is 'What is wrong with flows: how bad, what, and what to call.';
+-- What is wrong with the whole: nobody keeps house, records crash, something holds the horizon.
+create or replace function conveyor._server_issues(p_at timestamptz, p_thresholds jsonb)
+    returns table (severity text, issue text, remedy text)
+    language plpgsql
+    stable
+    set search_path = pg_catalog, pg_temp
+    set jit = off
+    set enable_seqscan = off
+as $$
+#variable_conflict use_column
+declare
+    v_longest constant interval := interval '1 minute' * (p_thresholds ->> 'horizon_minutes')::float8;
+begin
+    return query
+    select
+        'critical', 'the server is a standby: records can be neither added nor claimed',
+        'connect to the primary; pg_promote() makes this one it'
+    where pg_is_in_recovery()
+    union all
+    select
+        'warning',
+        format(
+            '%s changes of the counts wait to be folded, the oldest since %s', d.count, conveyor._iso_time(d.oldest)
+        ),
+        'maintain() folds them: run a worker, or call it every few seconds'
+    from (
+        select count(*), min(c.counted_at) as oldest
+        from conveyor.count_delta as c
+        where c.counted_at is not null
+    ) as d
+    where d.oldest < p_at - interval '1 minute' * (p_thresholds ->> 'maintain_minutes')::float8
+    union all
+    select
+        'warning',
+        format(
+            'flow %s: %s records were failed within a day because their claims kept ending without an answer',
+            q.flow_name, count(*)
+        ),
+        format(
+            'list_records(%L, ''failed'') shows them, get_record(id) their attempts, '
+            'requeue_records(ids) brings them back', q.flow_name
+        )
+    from conveyor.processing_queue as q
+    where q.failure_kind = 'crashed'
+        and q.updated_at > p_at - interval '1 day'
+    group by q.flow_name
+    union all
+    select
+        'warning',
+        format(
+            'seat %s of flow %s is held by process %s (%s), which does not call itself a worker',
+            s.seat, s.flow_name, s.pid, s.application_name
+        ),
+        format('pg_terminate_backend(%s) frees it, if a pooler left it behind', s.pid)
+    from conveyor.list_sleepers() as s
+    where coalesce(s.application_name, '') !~ 'worker'
+    union all
+    select
+        'warning',
+        format(
+            '%s keeps dead rows from being removed, for %s transactions and %s', h.holder, h.transactions,
+            case when h.since is null then 'an unknown time'
+                else format('%s minutes', round(extract(epoch from p_at - h.since) / 60)) end
+        ),
+        h.remedy
+    from conveyor._horizon_holders() as h
+    where h.since < p_at - v_longest
+        or h.transactions > (p_thresholds ->> 'horizon_transactions')::float8;
+end;
+$$;
+
+comment on function conveyor._server_issues is
+    'What is wrong with the queue as a whole: how bad, what, and what to call.';
+create or replace function conveyor._flow_health(p_at timestamptz, p_thresholds jsonb)
+    returns table (
+        flow_name        text,
+        pending          bigint,
+        processing       bigint,
+        completed        bigint,
+        failed           bigint,
+        oldest_due_at    timestamptz,
+        paused_at        timestamptz,
+        completed_lately bigint,
+        failed_lately    bigint,
+        holders          bigint,
+        orphaned         bigint,
+        silent           bigint,
+        orphaned_since   timestamptz,
+        silent_since     timestamptz
+    )
+    language plpgsql
+    stable
+    set search_path = pg_catalog, pg_temp
+    set jit = off
+as $$
+#variable_conflict use_column
+declare
+    v_counts constant jsonb := conveyor.get_queue_status() -> 'by_flow';
+    v_since  constant timestamptz :=
+        date_trunc('minute', p_at - interval '1 minute' * (p_thresholds ->> 'window_minutes')::float8);
+begin
+    return query
+    with lately as (
+        select t.flow_name, sum(t.completed)::bigint as completed, sum(t.failed)::bigint as failed
+        from conveyor._throughput(v_since) as t
+        group by t.flow_name
+    ),
+    held as (
+        select
+            h.flow_name, count(*) as holders, sum(h.orphaned)::bigint as orphaned, sum(h.silent)::bigint as silent,
+            min(h.orphaned_since) as orphaned_since, min(h.silent_since) as silent_since
+        from conveyor._held_records(p_at, interval '1 hour' * (p_thresholds ->> 'silent_hours')::float8) as h
+        group by h.flow_name
+    )
+    select
+        n.flow_name, coalesce(c.pending, 0), coalesce(c.processing, 0), coalesce(c.completed, 0), coalesce(c.failed, 0),
+        o.due_at, f.paused_at, coalesce(l.completed, 0), coalesce(l.failed, 0),
+        coalesce(h.holders, 0), coalesce(h.orphaned, 0), coalesce(h.silent, 0), h.orphaned_since, h.silent_since
+    from (
+        select k.key as flow_name
+        from jsonb_object_keys(v_counts) as k (key)
+        union
+        select l.flow_name
+        from lately as l
+    ) as n
+    cross join lateral jsonb_to_record(coalesce(v_counts -> n.flow_name, '{}'))
+        as c (pending bigint, processing bigint, completed bigint, failed bigint)
+    left join conveyor._oldest_due(array(select k.key from jsonb_object_keys(v_counts) as k (key))) as o
+        on o.flow_name = n.flow_name
+    left join conveyor.flow as f
+        on f.flow_name = n.flow_name
+    left join lately as l
+        on l.flow_name = n.flow_name
+    left join held as h
+        on h.flow_name = n.flow_name
+    order by n.flow_name;
+end;
+$$;
+
+comment on function conveyor._flow_health is
+    'For each flow that has records, or had lately, the numbers by which it is judged.';
+create or replace function conveyor._flow_metrics(p_at timestamptz, p_thresholds jsonb)
+    returns jsonb
+    language plpgsql
+    stable
+    set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_since constant timestamptz :=
+        date_trunc('minute', p_at - interval '1 minute' * (p_thresholds ->> 'window_minutes')::float8);
+begin
+    return (
+        select coalesce(jsonb_object_agg(f.flow_name, jsonb_build_object(
+            'pending', f.pending,
+            'processing', f.processing,
+            'completed', f.completed,
+            'failed', f.failed,
+            'oldest_pending_minutes', round(extract(epoch from p_at - least(f.oldest_due_at, p_at)) / 60, 1),
+            'paused_since', conveyor._iso_time(f.paused_at),
+            'instances', f.holders,
+            'orphaned_records', f.orphaned,
+            'performance', p.metrics
+        )), '{}')
+        from conveyor._flow_health(p_at, p_thresholds) as f
+        left join conveyor._performance(v_since, p_at) as p
+            on p.flow_name = f.flow_name
+    );
+end;
+$$;
+
+comment on function conveyor._flow_metrics is
+    'What is known of each flow: its records, its backlog, its holders, its performance.';
+-- One probe for each flow and priority: a backlog of a million costs what one record does.
+create or replace function conveyor._oldest_due(p_flow_names text[])
+    returns table (flow_name text, due_at timestamptz)
+    language plpgsql
+    stable
+    set search_path = pg_catalog, pg_temp
+    set jit = off
+    set enable_seqscan = off
+    set enable_bitmapscan = off
+as $$
+#variable_conflict use_column
+begin
+    return query
+    with recursive level as (
+        select f.flow_name, h.rank, h.due_at
+        from unnest(p_flow_names) as f (flow_name)
+        cross join lateral (
+            select -q.priority::integer as rank, coalesce(q.run_at, q.created_at) as due_at
+            from conveyor.processing_queue as q
+            where q.flow_name = f.flow_name
+                and q.status = 'pending'
+            order by -q.priority::integer, coalesce(q.run_at, q.created_at), q.id
+            limit 1
+        ) as h
+        union all
+        select l.flow_name, n.rank, n.due_at
+        from level as l
+        cross join lateral (
+            select -q.priority::integer as rank, coalesce(q.run_at, q.created_at) as due_at
+            from conveyor.processing_queue as q
+            where q.flow_name = l.flow_name
+                and q.status = 'pending'
+                and -q.priority::integer > l.rank
+            order by -q.priority::integer, coalesce(q.run_at, q.created_at), q.id
+            limit 1
+        ) as n
+    )
+    select l.flow_name, min(l.due_at)
+    from level as l
+    group by l.flow_name;
+end;
+$$;
+
+comment on function conveyor._oldest_due is
+    'When the pending record of each flow that is due first, whatever its priority, is due.';
+-- Who holds records, and which of them are orphaned: the lease has ended, or, though it has not, nothing was heard of
+-- the holder for p_silent_for and for as long as the lease of the flow.  The second kind is only taken back by
+-- cleanup_orphaned_records(hours).
+create or replace function conveyor._held_records(p_at timestamptz, p_silent_for interval)
+    returns table (
+        flow_name        text,
+        flow_instance_id text,
+        held             bigint,
+        orphaned         bigint,
+        silent           bigint,
+        orphaned_since   timestamptz,
+        silent_since     timestamptz
+    )
+    language plpgsql
+    stable
+    set search_path = pg_catalog, pg_temp
+    set jit = off
+    set enable_seqscan = off
+as $$
+#variable_conflict use_column
+begin
+    return query
+    with held as materialized (
+        select
+            q.flow_name, q.flow_instance_id, q.lease_expires_at,
+            coalesce(greatest(q.claimed_at, q.heartbeat_at), q.updated_at) as heard_at
+        from conveyor.processing_queue as q
+        where q.status = 'processing'
+    ),
+    setting as materialized (
+        select s.flow_name, s.lease
+        from (select distinct h.flow_name from held as h) as f
+        cross join lateral conveyor._flow_settings(f.flow_name) as s
+    ),
+    judged as (
+        select
+            h.*,
+            least(
+                h.lease_expires_at,
+                h.heard_at + case when h.lease_expires_at is null then s.lease else greatest(s.lease, p_silent_for) end
+            ) as ends_at
+        from held as h
+        join setting as s
+            on s.flow_name = h.flow_name
+    )
+    select
+        j.flow_name, j.flow_instance_id, count(*), count(*) filter (where j.ends_at <= p_at),
+        count(*) filter (where j.ends_at <= p_at and j.lease_expires_at > p_at),
+        min(j.ends_at) filter (where j.ends_at <= p_at), min(j.heard_at) filter (where j.ends_at <= p_at)
+    from judged as j
+    group by j.flow_name, j.flow_instance_id;
+end;
+$$;
+
+comment on function conveyor._held_records is
+    'Records in processing by flow and holder, and how many of them are orphaned.';
+-- What keeps the server from removing dead rows and index entries of this database.  Everybody may see transaction
+-- ids; since when another role's session has its transaction, only members of pg_read_all_stats.
+create or replace function conveyor._horizon_holders()
+    returns table (holder text, transactions bigint, since timestamptz, remedy text)
+    language plpgsql
+    stable
+    set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_column
+begin
+    return query
+    select
+        format(
+            case when a.datid = d.oid then 'the transaction of process %s (%s, role %s)'
+                else 'a standby with hot_standby_feedback, by process %s (%s, role %s)' end,
+            a.pid, coalesce(nullif(a.application_name, ''), 'without a name'), a.usename
+        ),
+        greatest(age(a.backend_xid), age(a.backend_xmin))::bigint,
+        a.xact_start,
+        case when a.datid = d.oid then format('pg_terminate_backend(%s) ends it', a.pid)
+            else 'end the long query on the standby' end
+    from pg_stat_activity as a
+    join pg_database as d
+        on d.datname = current_database()
+    where (a.datid = d.oid or a.datid is null)
+        and a.usesysid is not null  -- the server's own workers are soon done
+        and a.pid <> pg_backend_pid()
+        and (a.backend_xid is not null or a.backend_xmin is not null)
+    union all
+    select
+        format('the prepared transaction %L of role %s', p.gid, p.owner), age(p.transaction)::bigint, p.prepared,
+        format('commit prepared %1$L or rollback prepared %1$L ends it', p.gid)
+    from pg_prepared_xacts as p
+    where p.database = current_database()
+    union all
+    select
+        format(
+            'the %s replication slot %L%s', case when s.active then 'active' else 'inactive' end, s.slot_name,
+            case when s.xmin is null then ' (catalog rows alone, and files of WAL)' end
+        ),
+        greatest(age(s.xmin), age(s.catalog_xmin))::bigint, null,
+        format('let its reader catch up, or pg_drop_replication_slot(%L) drops it', s.slot_name)
+    from pg_replication_slots as s
+    where (s.database is null or s.database = current_database())
+        and (s.xmin is not null or s.catalog_xmin is not null);
+end;
+$$;
+
+comment on function conveyor._horizon_holders is
+    'What keeps dead rows from being removed: sessions, prepared transactions, slots.';
+create or replace function conveyor._orphaned_analysis(p_at timestamptz, p_thresholds jsonb)
+    returns jsonb
+    language plpgsql
+    stable
+    set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return (
+        with held as materialized (
+            select h.*
+            from conveyor._held_records(p_at, interval '1 hour' * (p_thresholds ->> 'silent_hours')::float8) as h
+            where h.orphaned > 0
+        )
+        select jsonb_build_object(
+            'total_orphaned_records', coalesce(sum(h.orphaned), 0),
+            'under_a_running_lease', coalesce(sum(h.silent), 0),
+            'oldest_orphaned_hours', coalesce(round(extract(epoch from p_at - min(h.silent_since)) / 3600, 2), 0),
+            'orphaned_by_flow', (
+                select coalesce(jsonb_object_agg(f.flow_name, f.orphaned), '{}')
+                from (select b.flow_name, sum(b.orphaned) as orphaned from held as b group by b.flow_name) as f
+            ),
+            'orphaned_by_instance', (
+                select coalesce(jsonb_object_agg(i.instance, i.orphaned), '{}')
+                from (
+                    select coalesce(b.flow_instance_id, 'unknown') as instance, sum(b.orphaned) as orphaned
+                    from held as b
+                    group by coalesce(b.flow_instance_id, 'unknown')
+                    order by sum(b.orphaned) desc
+                    limit 100
+                ) as i
+            )
+        )
+        from held as h
+    );
+end;
+$$;
+
+comment on function conveyor._orphaned_analysis is
+    'How many records are orphaned, by flow and holder, and since when nothing was heard.';
+-- What the server knows without counting.
+create or replace function conveyor._database_diagnostics(p_at timestamptz)
+    returns jsonb
+    language plpgsql
+    stable
+    set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return (
+        select jsonb_build_object(
+            'server_version', current_setting('server_version'),
+            'table_bytes', pg_table_size(s.relid),
+            'index_bytes', pg_indexes_size(s.relid),
+            'dead_rows', s.n_dead_tup,
+            'last_vacuum', conveyor._iso_time(greatest(s.last_vacuum, s.last_autovacuum)),
+            'horizon_holders', (
+                select coalesce(jsonb_agg(jsonb_build_object(
+                    'holder', h.holder, 'transactions', h.transactions,
+                    'minutes', round(extract(epoch from p_at - h.since) / 60, 1)
+                ) order by h.transactions desc), '[]')
+                from conveyor._horizon_holders() as h
+            )
+        )
+        from pg_stat_all_tables as s
+        where s.relid = 'conveyor.processing_queue'::regclass
+    );
+end;
+$$;
+
+comment on function conveyor._database_diagnostics is 'Size, dead rows, and who keeps them from being removed.';
+-- The metrics of each flow in a window and, with a null name, of all: there is always one of all.
+create or replace function conveyor._performance(p_since timestamptz, p_until timestamptz)
+    returns table (flow_name text, metrics jsonb)
+    language plpgsql
+    stable
+    set search_path = pg_catalog, pg_temp
+    set jit = off
+as $$
+#variable_conflict use_column
+declare
+    v_hours constant float8 := (extract(epoch from p_until - p_since) / 3600)::float8;
+begin
+    return query
+    with done as (
+        select
+            t.flow_name, coalesce(sum(t.completed), 0) as completed, coalesce(sum(t.failed), 0) as failed,
+            sum(t.wait_seconds) as waited, sum(t.run_seconds) as ran
+        from conveyor._throughput(p_since) as t
+        group by grouping sets ((t.flow_name), ())
+    )
+    select
+        d.flow_name,
+        jsonb_build_object(
+            'total_processed', d.completed + d.failed,
+            'completed_count', d.completed,
+            'failed_count', d.failed,
+            -- of nothing, nothing failed
+            'success_rate_percent', coalesce(round(100 * d.completed / nullif(d.completed + d.failed, 0), 2), 100),
+            'avg_processing_rate_per_hour', round(((d.completed + d.failed)::float8 / v_hours)::numeric, 2),
+            'avg_processing_time_minutes', round((d.ran / nullif(d.completed, 0) / 60)::numeric, 4),
+            'wait_seconds', jsonb_build_object(
+                'avg', round((d.waited / nullif(d.completed, 0))::numeric, 3),
+                'p50', round(p.wait_p50::numeric, 3), 'p95', round(p.wait_p95::numeric, 3)
+            ),
+            'run_seconds', jsonb_build_object(
+                'avg', round((d.ran / nullif(d.completed, 0))::numeric, 3),
+                'p50', round(p.run_p50::numeric, 3), 'p95', round(p.run_p95::numeric, 3)
+            ),
+            'percentiles', jsonb_build_object('records', coalesce(p.records, 0), 'exact', coalesce(p.exact, true))
+        )
+    from done as d
+    left join conveyor._time_percentiles(p_since, p_until) as p
+        on p.flow_name is not distinct from d.flow_name;
+end;
+$$;
+
+comment on function conveyor._performance is 'Throughput, success and times in a window, by flow and of all.';
+create or replace function conveyor._performance_alerts(p_report jsonb, p_thresholds jsonb)
+    returns jsonb
+    language plpgsql
+    immutable
+    set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return (
+        select jsonb_build_object(
+            'alerts', coalesce(jsonb_agg(
+                format(
+                    '%s: flow %s: %s of %s records failed',
+                    case when m.failed_percent > t.failed_percent_critical then 'critical' else 'warning' end,
+                    m.flow_name, m.metrics ->> 'failed_count', m.metrics ->> 'total_processed'
+                ) order by m.failed_percent desc, m.flow_name
+            ), '[]'),
+            'recommendations', coalesce(jsonb_agg(
+                format(
+                    'processing_performance(p_include_error_analysis => true) groups the errors of flow %1$s; when the '
+                    'cause is gone, reset_failed_records(%1$L) brings its failed records back', m.flow_name
+                ) order by m.failed_percent desc, m.flow_name
+            ), '[]')
+        )
+        from (
+            select
+                f.key as flow_name, f.value as metrics,
+                100 - (f.value ->> 'success_rate_percent')::numeric as failed_percent
+            from jsonb_each(p_report -> 'flow_specific_metrics') as f
+        ) as m
+        cross join jsonb_to_record(p_thresholds) as t (failed_percent_warning float8, failed_percent_critical float8)
+        where m.failed_percent > least(t.failed_percent_warning, t.failed_percent_critical)
+    );
+end;
+$$;
+
+comment on function conveyor._performance_alerts is
+    'Which flows failed too much in the window of a report, and what to call.';
+create or replace function conveyor._hourly_trends(p_since timestamptz)
+    returns jsonb
+    language plpgsql
+    stable
+    set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return (
+        select coalesce(jsonb_agg(jsonb_build_object(
+            'hour', conveyor._iso_time(h.hour), 'completed', h.completed, 'failed', h.failed
+        ) order by h.hour), '[]')
+        from (
+            select date_trunc('hour', t.minute, 'UTC') as hour, sum(t.completed) as completed, sum(t.failed) as failed
+            from conveyor._throughput(p_since) as t
+            group by date_trunc('hour', t.minute, 'UTC')
+        ) as h
+    );
+end;
+$$;
+
+comment on function conveyor._hourly_trends is 'Records completed and failed in each hour in which there were some.';
+-- What was completed and failed since a whole minute, from the folded minutes and the deltas that are not folded yet.
+create or replace function conveyor._throughput(p_since timestamptz)
+    returns table (
+        flow_name    text,
+        minute       timestamptz,
+        completed    numeric,
+        failed       numeric,
+        wait_seconds float8,
+        run_seconds  float8
+    )
+    language plpgsql
+    stable
+    set search_path = pg_catalog, pg_temp
+    set jit = off
+as $$
+#variable_conflict use_column
+begin
+    return query
+    select e.flow_name, e.minute, sum(e.completed), sum(e.failed), sum(e.wait_seconds), sum(e.run_seconds)
+    from (
+        select m.flow_name, m.minute, m.completed, m.failed, m.wait_seconds, m.run_seconds
+        from conveyor.flow_minute as m
+        where m.minute >= p_since
+        union all
+        select
+            d.flow_name, date_trunc('minute', d.counted_at), greatest(d.completed, 0), greatest(d.failed, 0),
+            case when d.completed > 0 then d.wait_seconds else 0 end,
+            case when d.completed > 0 then d.run_seconds else 0 end
+        from conveyor.count_delta as d
+        where d.counted_at >= p_since
+            and d.wait_seconds is not null
+            and (d.completed > 0 or d.failed > 0)
+    ) as e
+    group by e.flow_name, e.minute;
+end;
+$$;
+
+comment on function conveyor._throughput is 'Records completed and failed, and their times in sum, by flow and minute.';
+-- p50 and p95 of the completed records of a window, by flow and, with a null name, of all.  Exact while no more were
+-- completed than p_most; of more, the first of each hundredth of the window are read, and weighed by how many were
+-- completed in it.  Nearest rank.
+create or replace function conveyor._time_percentiles(
+    p_since timestamptz,
+    p_until timestamptz,
+    p_most  integer default 10000
+)
+    returns table (
+        flow_name text,
+        records   bigint,
+        exact     boolean,
+        wait_p50  float8,
+        wait_p95  float8,
+        run_p50   float8,
+        run_p95   float8
+    )
+    language plpgsql
+    stable
+    set search_path = pg_catalog, pg_temp
+    set jit = off
+    set enable_seqscan = off
+    set enable_bitmapscan = off
+as $$
+#variable_conflict use_column
+declare
+    v_width constant interval := interval '1 minute' * ceil(extract(epoch from p_until - p_since) / 6000);
+begin
+    return query
+    with slice as materialized (
+        select t.flow_name, g.starts_at, sum(t.completed)::float8 as completed
+        from conveyor._throughput(p_since) as t
+        cross join lateral (select date_bin(v_width, t.minute, p_since) as starts_at) as g
+        where t.completed > 0
+        group by t.flow_name, g.starts_at
+    ),
+    share as materialized (
+        select
+            case when sum(s.completed) <= p_most then p_most
+                else ceil(p_most::float8 / nullif(count(*), 0))::integer end as most
+        from slice as s
+    ),
+    read as materialized (
+        select s.flow_name, s.starts_at, s.completed, r.waited, r.ran, count(*) over of_slice as records
+        from slice as s
+        cross join lateral (
+            select
+                extract(epoch from q.claimed_at - coalesce(q.run_at, q.created_at))::float8 as waited,
+                extract(epoch from q.completed_at - q.claimed_at)::float8 as ran
+            from conveyor.processing_queue as q
+            where q.flow_name = s.flow_name
+                and q.status = 'completed'
+                and q.completed_at >= s.starts_at
+                and q.completed_at < s.starts_at + v_width
+                and q.claimed_at is not null
+            order by q.completed_at
+            limit (select share.most from share)
+        ) as r
+        window of_slice as (partition by s.flow_name, s.starts_at)
+    ),
+    weighed as (
+        select o.flow_name, m.measure, m.value, w.weight, w.weight = 1 as exact
+        from read as r
+        cross join lateral (
+            select case when r.records = share.most then greatest(r.completed / r.records, 1) else 1 end as weight
+            from share
+        ) as w
+        cross join lateral (values ('wait', r.waited), ('run', r.ran)) as m (measure, value)
+        cross join lateral (values (r.flow_name), (null)) as o (flow_name)
+    ),
+    ranked as (
+        select
+            w.*,
+            sum(w.weight) over (partition by w.flow_name, w.measure order by w.value) as reached,
+            sum(w.weight) over (partition by w.flow_name, w.measure) as total
+        from weighed as w
+    )
+    select
+        r.flow_name, count(*) filter (where r.measure = 'run'), bool_and(r.exact),
+        min(r.value) filter (where r.measure = 'wait' and r.reached >= 0.5 * r.total),
+        min(r.value) filter (where r.measure = 'wait' and r.reached >= 0.95 * r.total),
+        min(r.value) filter (where r.measure = 'run' and r.reached >= 0.5 * r.total),
+        min(r.value) filter (where r.measure = 'run' and r.reached >= 0.95 * r.total)
+    from ranked as r
+    group by r.flow_name;
+end;
+$$;
+
+comment on function conveyor._time_percentiles is 'p50 and p95 of wait and run time in a window, by flow and of all.';
+-- The attempts that failed or were orphaned since a time, among the newest p_most attempts: they are in the order of
+-- their ids.  An error without a type goes by its first line, numbers left out.
+create or replace function conveyor._error_analysis(p_since timestamptz, p_most integer default 10000)
+    returns jsonb
+    language plpgsql
+    stable
+    set search_path = pg_catalog, pg_temp
+    set jit = off
+    set enable_seqscan = off
+    set enable_bitmapscan = off
+    set enable_hashjoin = off
+    set enable_mergejoin = off
+as $$
+begin
+    return (
+        with newest as materialized (
+            select a.*
+            from conveyor.attempt as a
+            order by a.attempt_id desc
+            limit p_most
+        ),
+        error as materialized (
+            select
+                coalesce(q.flow_name, 'deleted records') as flow_name,
+                n.record_id, n.attempt_id, n.ended_at, left(n.error, 200) as message,
+                case when n.outcome = 'orphaned' then 'orphaned'
+                    else coalesce(
+                        nullif(n.error_type, ''),
+                        nullif(left(regexp_replace(split_part(n.error, e'\n', 1), '\d+', '#', 'g'), 100), ''),
+                        'without a message'
+                    ) end as error_type
+            from newest as n
+            left join conveyor.processing_queue as q
+                on q.id = n.record_id
+            where n.outcome in ('failed', 'orphaned')
+                and n.ended_at >= p_since
+        ),
+        grouped as (
+            select
+                e.error_type, count(*) as count, count(distinct e.record_id) as records,
+                jsonb_agg(distinct e.flow_name) as flows, max(e.ended_at) as newest_at,
+                (array_agg(e.record_id order by e.attempt_id desc))[1] as example_id,
+                (array_agg(e.message order by e.attempt_id desc))[1] as example
+            from error as e
+            group by e.error_type
+            order by count(*) desc, e.error_type
+        )
+        select jsonb_build_object(
+            'total_errors', (select count(*) from error),
+            'unique_error_types', (select count(*) from grouped),
+            'errors_by_flow', (
+                select coalesce(jsonb_object_agg(f.flow_name, f.count), '{}')
+                from (select e.flow_name, count(*) as count from error as e group by e.flow_name) as f
+            ),
+            'top_errors', (
+                select coalesce(jsonb_agg(jsonb_build_object(
+                    'error_type', t.error_type, 'count', t.count, 'records', t.records, 'flows', t.flows,
+                    'newest_at', conveyor._iso_time(t.newest_at), 'record_id', t.example_id, 'example', t.example
+                ) order by t.count desc, t.error_type), '[]')
+                from (select g.* from grouped as g limit 20) as t
+            ),
+            'exact', (select count(*) < p_most or min(n.ended_at) < p_since from newest as n)
+        )
+    );
+end;
+$$;
+
+comment on function conveyor._error_analysis is 'Errors since a time, grouped by type, with an example of each.';
+create or replace function conveyor._iso_time(p_time timestamptz)
+    returns text
+    language plpgsql
+    stable
+    set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return to_char(p_time at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"');
+end;
+$$;
+
+comment on function conveyor._iso_time is 'A time as reports show it: ISO 8601, UTC.';
 
 -- internal: called by the functions above alone
 -- The one place that knows the defaults beside the table's own; a test holds the two equal.
@@ -2991,14 +4483,18 @@ begin
     grant execute on function
         conveyor.add_record,
         conveyor.add_records_to_queue,
-        conveyor.get_queue_status
+        conveyor.get_queue_status,
+        conveyor.list_sleepers
         to conveyor_producer, conveyor_worker, conveyor_operator;
 
     grant execute on function
         conveyor.claim_records_batch,
         conveyor.next_due_at,
+        conveyor.park,
+        conveyor.leave,
         conveyor.extend_leases,
         conveyor.release_records,
+        conveyor.get_claim_summary,
         conveyor.mark_record_completed,
         conveyor.mark_records_completed,
         conveyor.mark_record_failed,
@@ -3011,10 +4507,14 @@ begin
 
     grant execute on function
         conveyor.get_queue_status,
+        conveyor.list_sleepers,
         conveyor.health_check,
         conveyor.get_record,
         conveyor.list_records,
-        conveyor.why_not_claimed
+        conveyor.why_not_claimed,
+        conveyor.queue_monitoring,
+        conveyor.processing_diagnostics,
+        conveyor.processing_performance
         to conveyor_viewer, conveyor_operator;
 
     grant execute on function

@@ -53,6 +53,12 @@ CREATE FUNCTION conveyor._check_payloads(p_payloads jsonb, p_limit bigint) RETUR
     AS …;
 ALTER FUNCTION conveyor._check_payloads(p_payloads jsonb, p_limit bigint) OWNER TO conveyor_owner;
 COMMENT ON FUNCTION conveyor._check_payloads(p_payloads jsonb, p_limit bigint) IS 'Refuses a document that is not an array of objects within the limit, and names the first element that is wrong.';
+CREATE FUNCTION conveyor._check_places(p_flow_names text[], p_reasons text[], p_size integer) RETURNS void
+    LANGUAGE plpgsql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS …;
+ALTER FUNCTION conveyor._check_places(p_flow_names text[], p_reasons text[], p_size integer) OWNER TO conveyor_owner;
+COMMENT ON FUNCTION conveyor._check_places(p_flow_names text[], p_reasons text[], p_size integer) IS 'Refuses places that nobody can wait at.';
 CREATE FUNCTION conveyor._check_schedule(p_priority smallint, p_run_at timestamp with time zone) RETURNS void
     LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -77,12 +83,21 @@ CREATE FUNCTION conveyor._count_differences() RETURNS TABLE(flow_name text, pend
     AS …;
 ALTER FUNCTION conveyor._count_differences() OWNER TO conveyor_owner;
 COMMENT ON FUNCTION conveyor._count_differences() IS 'Where the counts are not what count(*) says, and by how much.';
+CREATE FUNCTION conveyor._count_due(p_flow_name text, p_most integer) RETURNS integer
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_seqscan TO 'off'
+    SET enable_bitmapscan TO 'off'
+    AS …;
+ALTER FUNCTION conveyor._count_due(p_flow_name text, p_most integer) OWNER TO conveyor_owner;
+COMMENT ON FUNCTION conveyor._count_due(p_flow_name text, p_most integer) IS 'How many of the first records of a flow are due.';
 CREATE FUNCTION conveyor._count_inserted() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS …;
 ALTER FUNCTION conveyor._count_inserted() OWNER TO conveyor_owner;
-COMMENT ON FUNCTION conveyor._count_inserted() IS 'Counts the rows of an insert or copy.';
+COMMENT ON FUNCTION conveyor._count_inserted() IS 'Counts the rows of an insert or copy, and rings for those that are pending.';
 CREATE FUNCTION conveyor._count_truncated() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -94,7 +109,7 @@ CREATE FUNCTION conveyor._count_updated() RETURNS trigger
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS …;
 ALTER FUNCTION conveyor._count_updated() OWNER TO conveyor_owner;
-COMMENT ON FUNCTION conveyor._count_updated() IS 'Counts what an update moved from status to status, or flow to flow.';
+COMMENT ON FUNCTION conveyor._count_updated() IS 'Counts what an update moved from status to status, or flow to flow, and rings for what is pending.';
 CREATE FUNCTION conveyor._cut(p_text text, p_most integer) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN CASE WHEN ((octet_length(p_text) > p_most) AND (length(p_text) > p_most)) THEN ((("left"(p_text, (p_most - 40)) || '... [cut: '::text) || (length(p_text))::text) || ' characters]'::text) ELSE p_text END;
@@ -110,11 +125,53 @@ CREATE FUNCTION conveyor._cut_context(p_context jsonb) RETURNS jsonb
     RETURN CASE WHEN (conveyor._jsonb_size(p_context) > 65536) THEN jsonb_build_object('cut', conveyor._cut((p_context)::text, 10000)) ELSE p_context END;
 ALTER FUNCTION conveyor._cut_context(p_context jsonb) OWNER TO conveyor_owner;
 COMMENT ON FUNCTION conveyor._cut_context(p_context jsonb) IS 'A context of at most 64 kB; of a larger one, where its text begins.';
+CREATE FUNCTION conveyor._database_diagnostics(p_at timestamp with time zone) RETURNS jsonb
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS …;
+ALTER FUNCTION conveyor._database_diagnostics(p_at timestamp with time zone) OWNER TO conveyor_owner;
+COMMENT ON FUNCTION conveyor._database_diagnostics(p_at timestamp with time zone) IS 'Size, dead rows, and who keeps them from being removed.';
+CREATE FUNCTION conveyor._error_analysis(p_since timestamp with time zone, p_most integer DEFAULT 10000) RETURNS jsonb
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET jit TO 'off'
+    SET enable_seqscan TO 'off'
+    SET enable_bitmapscan TO 'off'
+    SET enable_hashjoin TO 'off'
+    SET enable_mergejoin TO 'off'
+    AS …;
+ALTER FUNCTION conveyor._error_analysis(p_since timestamp with time zone, p_most integer) OWNER TO conveyor_owner;
+COMMENT ON FUNCTION conveyor._error_analysis(p_since timestamp with time zone, p_most integer) IS 'Errors since a time, grouped by type, with an example of each.';
+CREATE FUNCTION conveyor._find_issues(p_at timestamp with time zone, p_thresholds jsonb) RETURNS TABLE(severity text, issue text, remedy text)
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS …;
+ALTER FUNCTION conveyor._find_issues(p_at timestamp with time zone, p_thresholds jsonb) OWNER TO conveyor_owner;
+COMMENT ON FUNCTION conveyor._find_issues(p_at timestamp with time zone, p_thresholds jsonb) IS 'All that is wrong, the worst first: how bad, what, and what to call.';
 CREATE FUNCTION conveyor._floor_setting(p_flow_name text) RETURNS text
     LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
     RETURN ('conveyor.floor_'::text || to_hex(hashtextextended(p_flow_name, (0)::bigint)));
 ALTER FUNCTION conveyor._floor_setting(p_flow_name text) OWNER TO conveyor_owner;
 COMMENT ON FUNCTION conveyor._floor_setting(p_flow_name text) IS 'The session setting that keeps the claim floor of a flow.';
+CREATE FUNCTION conveyor._flow_health(p_at timestamp with time zone, p_thresholds jsonb) RETURNS TABLE(flow_name text, pending bigint, processing bigint, completed bigint, failed bigint, oldest_due_at timestamp with time zone, paused_at timestamp with time zone, completed_lately bigint, failed_lately bigint, holders bigint, orphaned bigint, silent bigint, orphaned_since timestamp with time zone, silent_since timestamp with time zone)
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET jit TO 'off'
+    AS …;
+ALTER FUNCTION conveyor._flow_health(p_at timestamp with time zone, p_thresholds jsonb) OWNER TO conveyor_owner;
+COMMENT ON FUNCTION conveyor._flow_health(p_at timestamp with time zone, p_thresholds jsonb) IS 'For each flow that has records, or had lately, the numbers by which it is judged.';
+CREATE FUNCTION conveyor._flow_issues(p_at timestamp with time zone, p_thresholds jsonb) RETURNS TABLE(severity text, issue text, remedy text)
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS …;
+ALTER FUNCTION conveyor._flow_issues(p_at timestamp with time zone, p_thresholds jsonb) OWNER TO conveyor_owner;
+COMMENT ON FUNCTION conveyor._flow_issues(p_at timestamp with time zone, p_thresholds jsonb) IS 'What is wrong with flows: how bad, what, and what to call.';
+CREATE FUNCTION conveyor._flow_metrics(p_at timestamp with time zone, p_thresholds jsonb) RETURNS jsonb
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS …;
+ALTER FUNCTION conveyor._flow_metrics(p_at timestamp with time zone, p_thresholds jsonb) OWNER TO conveyor_owner;
+COMMENT ON FUNCTION conveyor._flow_metrics(p_at timestamp with time zone, p_thresholds jsonb) IS 'What is known of each flow: its records, its backlog, its holders, its performance.';
 SET default_tablespace = '';
 SET default_table_access_method = heap;
 CREATE TABLE conveyor.flow (
@@ -162,12 +219,44 @@ CREATE FUNCTION conveyor._fold_counts() RETURNS bigint
     AS …;
 ALTER FUNCTION conveyor._fold_counts() OWNER TO conveyor_owner;
 COMMENT ON FUNCTION conveyor._fold_counts() IS 'Folds the deltas of the counts, and returns how many there were.';
+CREATE FUNCTION conveyor._held_records(p_at timestamp with time zone, p_silent_for interval) RETURNS TABLE(flow_name text, flow_instance_id text, held bigint, orphaned bigint, silent bigint, orphaned_since timestamp with time zone, silent_since timestamp with time zone)
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET jit TO 'off'
+    SET enable_seqscan TO 'off'
+    AS …;
+ALTER FUNCTION conveyor._held_records(p_at timestamp with time zone, p_silent_for interval) OWNER TO conveyor_owner;
+COMMENT ON FUNCTION conveyor._held_records(p_at timestamp with time zone, p_silent_for interval) IS 'Records in processing by flow and holder, and how many of them are orphaned.';
+CREATE FUNCTION conveyor._horizon_holders() RETURNS TABLE(holder text, transactions bigint, since timestamp with time zone, remedy text)
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS …;
+ALTER FUNCTION conveyor._horizon_holders() OWNER TO conveyor_owner;
+COMMENT ON FUNCTION conveyor._horizon_holders() IS 'What keeps dead rows from being removed: sessions, prepared transactions, slots.';
+CREATE FUNCTION conveyor._hourly_trends(p_since timestamp with time zone) RETURNS jsonb
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS …;
+ALTER FUNCTION conveyor._hourly_trends(p_since timestamp with time zone) OWNER TO conveyor_owner;
+COMMENT ON FUNCTION conveyor._hourly_trends(p_since timestamp with time zone) IS 'Records completed and failed in each hour in which there were some.';
 CREATE FUNCTION conveyor._is_locked(p_id bigint) RETURNS boolean
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS …;
 ALTER FUNCTION conveyor._is_locked(p_id bigint) OWNER TO conveyor_owner;
 COMMENT ON FUNCTION conveyor._is_locked(p_id bigint) IS 'Whether another session has locked a record; leaves no lock behind.';
+CREATE FUNCTION conveyor._is_taken(p_key bigint) RETURNS boolean
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS …;
+ALTER FUNCTION conveyor._is_taken(p_key bigint) OWNER TO conveyor_owner;
+COMMENT ON FUNCTION conveyor._is_taken(p_key bigint) IS 'Whether another session holds this seat.';
+CREATE FUNCTION conveyor._iso_time(p_time timestamp with time zone) RETURNS text
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS …;
+ALTER FUNCTION conveyor._iso_time(p_time timestamp with time zone) OWNER TO conveyor_owner;
+COMMENT ON FUNCTION conveyor._iso_time(p_time timestamp with time zone) IS 'A time as reports show it: ISO 8601, UTC.';
 CREATE FUNCTION conveyor._lock_orphans(p_silent_for interval, p_flow_name text, p_limit integer) RETURNS bigint[]
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -178,11 +267,45 @@ CREATE FUNCTION conveyor._lock_orphans(p_silent_for interval, p_flow_name text, 
     AS …;
 ALTER FUNCTION conveyor._lock_orphans(p_silent_for interval, p_flow_name text, p_limit integer) OWNER TO conveyor_owner;
 COMMENT ON FUNCTION conveyor._lock_orphans(p_silent_for interval, p_flow_name text, p_limit integer) IS 'Locks and returns records in processing whose lease ended, or that were silent for so long.';
+CREATE FUNCTION conveyor._monitoring_thresholds(p_given jsonb) RETURNS jsonb
+    LANGUAGE plpgsql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS …;
+ALTER FUNCTION conveyor._monitoring_thresholds(p_given jsonb) OWNER TO conveyor_owner;
+COMMENT ON FUNCTION conveyor._monitoring_thresholds(p_given jsonb) IS 'The thresholds of monitoring: the defaults, and what was given.';
 CREATE FUNCTION conveyor._next_look(p_floor conveyor.scan_floor) RETURNS timestamp with time zone
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN ((p_floor).looked_at + LEAST('00:00:05'::interval, GREATEST('00:00:00.1'::interval, ((20)::double precision * (p_floor).look_took))));
 ALTER FUNCTION conveyor._next_look(p_floor conveyor.scan_floor) OWNER TO conveyor_owner;
 COMMENT ON FUNCTION conveyor._next_look(p_floor conveyor.scan_floor) IS 'When a session with this floor looks from the start again.';
+CREATE FUNCTION conveyor._oldest_due(p_flow_names text[]) RETURNS TABLE(flow_name text, due_at timestamp with time zone)
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET jit TO 'off'
+    SET enable_seqscan TO 'off'
+    SET enable_bitmapscan TO 'off'
+    AS …;
+ALTER FUNCTION conveyor._oldest_due(p_flow_names text[]) OWNER TO conveyor_owner;
+COMMENT ON FUNCTION conveyor._oldest_due(p_flow_names text[]) IS 'When the pending record of each flow that is due first, whatever its priority, is due.';
+CREATE FUNCTION conveyor._orphaned_analysis(p_at timestamp with time zone, p_thresholds jsonb) RETURNS jsonb
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS …;
+ALTER FUNCTION conveyor._orphaned_analysis(p_at timestamp with time zone, p_thresholds jsonb) OWNER TO conveyor_owner;
+COMMENT ON FUNCTION conveyor._orphaned_analysis(p_at timestamp with time zone, p_thresholds jsonb) IS 'How many records are orphaned, by flow and holder, and since when nothing was heard.';
+CREATE FUNCTION conveyor._performance(p_since timestamp with time zone, p_until timestamp with time zone) RETURNS TABLE(flow_name text, metrics jsonb)
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET jit TO 'off'
+    AS …;
+ALTER FUNCTION conveyor._performance(p_since timestamp with time zone, p_until timestamp with time zone) OWNER TO conveyor_owner;
+COMMENT ON FUNCTION conveyor._performance(p_since timestamp with time zone, p_until timestamp with time zone) IS 'Throughput, success and times in a window, by flow and of all.';
+CREATE FUNCTION conveyor._performance_alerts(p_report jsonb, p_thresholds jsonb) RETURNS jsonb
+    LANGUAGE plpgsql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS …;
+ALTER FUNCTION conveyor._performance_alerts(p_report jsonb, p_thresholds jsonb) OWNER TO conveyor_owner;
+COMMENT ON FUNCTION conveyor._performance_alerts(p_report jsonb, p_thresholds jsonb) IS 'Which flows failed too much in the window of a report, and what to call.';
 CREATE TABLE conveyor.processing_queue (
     id bigint NOT NULL,
     flow_name text NOT NULL,
@@ -278,11 +401,47 @@ CREATE FUNCTION conveyor._return_orphans(p_ids bigint[]) RETURNS integer
     AS …;
 ALTER FUNCTION conveyor._return_orphans(p_ids bigint[]) OWNER TO conveyor_owner;
 COMMENT ON FUNCTION conveyor._return_orphans(p_ids bigint[]) IS 'Takes records from holders that are gone, and counts them.';
+CREATE FUNCTION conveyor._ring(p_flow_names text[], p_reason text DEFAULT 'empty'::text) RETURNS boolean
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS …;
+ALTER FUNCTION conveyor._ring(p_flow_names text[], p_reason text) OWNER TO conveyor_owner;
+COMMENT ON FUNCTION conveyor._ring(p_flow_names text[], p_reason text) IS 'Wakes who sleeps for these flows, and nobody while everybody is busy.';
+CREATE FUNCTION conveyor._server_issues(p_at timestamp with time zone, p_thresholds jsonb) RETURNS TABLE(severity text, issue text, remedy text)
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET jit TO 'off'
+    SET enable_seqscan TO 'off'
+    AS …;
+ALTER FUNCTION conveyor._server_issues(p_at timestamp with time zone, p_thresholds jsonb) OWNER TO conveyor_owner;
+COMMENT ON FUNCTION conveyor._server_issues(p_at timestamp with time zone, p_thresholds jsonb) IS 'What is wrong with the queue as a whole: how bad, what, and what to call.';
 CREATE FUNCTION conveyor._session_name() RETURNS text
     LANGUAGE sql STABLE
     RETURN format('%s-%s'::text, "left"(COALESCE(NULLIF(current_setting('application_name'::text), ''::text), (SESSION_USER)::text), 80), pg_backend_pid());
 ALTER FUNCTION conveyor._session_name() OWNER TO conveyor_owner;
 COMMENT ON FUNCTION conveyor._session_name() IS 'Whom to note for a caller that gives no instance.';
+CREATE FUNCTION conveyor._sit(p_flow_name text, p_reason text, p_held integer, p_closed boolean, p_size integer) RETURNS TABLE(seat integer, door_closed boolean, confirmed boolean)
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS …;
+ALTER FUNCTION conveyor._sit(p_flow_name text, p_reason text, p_held integer, p_closed boolean, p_size integer) OWNER TO conveyor_owner;
+COMMENT ON FUNCTION conveyor._sit(p_flow_name text, p_reason text, p_held integer, p_closed boolean, p_size integer) IS 'Takes or keeps a seat at one place, and closes its door from seat 0.';
+CREATE FUNCTION conveyor._throughput(p_since timestamp with time zone) RETURNS TABLE(flow_name text, minute timestamp with time zone, completed numeric, failed numeric, wait_seconds double precision, run_seconds double precision)
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET jit TO 'off'
+    AS …;
+ALTER FUNCTION conveyor._throughput(p_since timestamp with time zone) OWNER TO conveyor_owner;
+COMMENT ON FUNCTION conveyor._throughput(p_since timestamp with time zone) IS 'Records completed and failed, and their times in sum, by flow and minute.';
+CREATE FUNCTION conveyor._time_percentiles(p_since timestamp with time zone, p_until timestamp with time zone, p_most integer DEFAULT 10000) RETURNS TABLE(flow_name text, records bigint, exact boolean, wait_p50 double precision, wait_p95 double precision, run_p50 double precision, run_p95 double precision)
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET jit TO 'off'
+    SET enable_seqscan TO 'off'
+    SET enable_bitmapscan TO 'off'
+    AS …;
+ALTER FUNCTION conveyor._time_percentiles(p_since timestamp with time zone, p_until timestamp with time zone, p_most integer) OWNER TO conveyor_owner;
+COMMENT ON FUNCTION conveyor._time_percentiles(p_since timestamp with time zone, p_until timestamp with time zone, p_most integer) IS 'p50 and p95 of wait and run time in a window, by flow and of all.';
 CREATE FUNCTION conveyor._to_bytes(p_value jsonb) RETURNS bigint
     LANGUAGE plpgsql IMMUTABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -295,6 +454,16 @@ CREATE FUNCTION conveyor._to_interval(p_value jsonb) RETURNS interval
     AS …;
 ALTER FUNCTION conveyor._to_interval(p_value jsonb) OWNER TO conveyor_owner;
 COMMENT ON FUNCTION conveyor._to_interval(p_value jsonb) IS 'A JSON text or number of seconds as an interval; null when it is none.';
+CREATE FUNCTION conveyor._wake_key(p_flow_name text, p_reason text, p_part integer) RETURNS bigint
+    LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+    RETURN hashtextextended(p_flow_name, (((hashtext(p_reason))::bigint * 1024) + p_part));
+ALTER FUNCTION conveyor._wake_key(p_flow_name text, p_reason text, p_part integer) OWNER TO conveyor_owner;
+COMMENT ON FUNCTION conveyor._wake_key(p_flow_name text, p_reason text, p_part integer) IS 'The advisory lock of a part of a place.';
+CREATE FUNCTION conveyor._wake_channel(p_flow_name text, p_reason text, p_part integer) RETURNS text
+    LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+    RETURN ('conveyor_'::text || to_hex(conveyor._wake_key(p_flow_name, p_reason, p_part)));
+ALTER FUNCTION conveyor._wake_channel(p_flow_name text, p_reason text, p_part integer) OWNER TO conveyor_owner;
+COMMENT ON FUNCTION conveyor._wake_channel(p_flow_name text, p_reason text, p_part integer) IS 'Where whoever sits on that seat listens.';
 CREATE FUNCTION conveyor.add_record(p_flow_name text, p_payload jsonb, p_priority smallint DEFAULT 0, p_run_at timestamp with time zone DEFAULT NULL::timestamp with time zone, p_dedup_key text DEFAULT NULL::text) RETURNS bigint
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -359,6 +528,12 @@ CREATE FUNCTION conveyor.extend_leases(p_ids bigint[], p_tokens bigint[], p_leas
     AS …;
 ALTER FUNCTION conveyor.extend_leases(p_ids bigint[], p_tokens bigint[], p_lease interval) OWNER TO conveyor_owner;
 COMMENT ON FUNCTION conveyor.extend_leases(p_ids bigint[], p_tokens bigint[], p_lease interval) IS 'Extends leases to p_lease (default: the flow''s) from now; null for a record whose claim is lost.';
+CREATE FUNCTION conveyor.get_claim_summary(p_ids bigint[], p_tokens bigint[]) RETURNS TABLE(id bigint, outcome text, error text, error_type text)
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS …;
+ALTER FUNCTION conveyor.get_claim_summary(p_ids bigint[], p_tokens bigint[]) OWNER TO conveyor_owner;
+COMMENT ON FUNCTION conveyor.get_claim_summary(p_ids bigint[], p_tokens bigint[]) IS 'For each claimed record: completed, failed, released, orphaned, cancelled, processing, or lost without a trace.';
 CREATE FUNCTION conveyor.get_queue_status(p_flow_name text DEFAULT NULL::text) RETURNS jsonb
     LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -372,17 +547,29 @@ CREATE FUNCTION conveyor.get_record(p_id bigint) RETURNS jsonb
 ALTER FUNCTION conveyor.get_record(p_id bigint) OWNER TO conveyor_owner;
 COMMENT ON FUNCTION conveyor.get_record(p_id bigint) IS 'Everything about a record, with its attempts that did not complete. Raises WQ002.';
 CREATE FUNCTION conveyor.health_check() RETURNS jsonb
-    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS …;
 ALTER FUNCTION conveyor.health_check() OWNER TO conveyor_owner;
 COMMENT ON FUNCTION conveyor.health_check() IS 'Whether the queue is healthy, degraded or unhealthy, why, and how many records it has.';
+CREATE FUNCTION conveyor.leave(p_flow_names text[], p_reasons text[], p_wakes integer[], p_batch integer DEFAULT NULL::integer, p_size integer DEFAULT 8) RETURNS integer
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS …;
+ALTER FUNCTION conveyor.leave(p_flow_names text[], p_reasons text[], p_wakes integer[], p_batch integer, p_size integer) OWNER TO conveyor_owner;
+COMMENT ON FUNCTION conveyor.leave(p_flow_names text[], p_reasons text[], p_wakes integer[], p_batch integer, p_size integer) IS 'Gives up all seats of this session, and calls other sleepers in its stead.';
 CREATE FUNCTION conveyor.list_records(p_flow_name text, p_status text DEFAULT NULL::text, p_after_id bigint DEFAULT 0, p_limit integer DEFAULT 50) RETURNS TABLE(id bigint, status text, priority smallint, created_at timestamp with time zone, run_at timestamp with time zone, claimed_at timestamp with time zone, completed_at timestamp with time zone, lease_expires_at timestamp with time zone, flow_instance_id text, retry_count integer, crash_count integer, failure_kind text, error_message text, dedup_key text, payload jsonb)
     LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS …;
 ALTER FUNCTION conveyor.list_records(p_flow_name text, p_status text, p_after_id bigint, p_limit integer) OWNER TO conveyor_owner;
 COMMENT ON FUNCTION conveyor.list_records(p_flow_name text, p_status text, p_after_id bigint, p_limit integer) IS 'A page of the records of a flow, by id; the next page begins after the last id of this one.';
+CREATE FUNCTION conveyor.list_sleepers(p_flow_name text DEFAULT NULL::text, p_size integer DEFAULT 8) RETURNS TABLE(flow_name text, reason text, seat integer, door_closed boolean, pid integer, application_name text)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS …;
+ALTER FUNCTION conveyor.list_sleepers(p_flow_name text, p_size integer) OWNER TO conveyor_owner;
+COMMENT ON FUNCTION conveyor.list_sleepers(p_flow_name text, p_size integer) IS 'Who sleeps until there is work, for which flow and why; the door of the place is closed while somebody answers.';
 CREATE FUNCTION conveyor.maintain() RETURNS jsonb
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -435,19 +622,43 @@ CREATE FUNCTION conveyor.next_due_at(p_flow_name text) RETURNS timestamp with ti
     SET enable_bitmapscan TO 'off'
     AS …;
 ALTER FUNCTION conveyor.next_due_at(p_flow_name text) OWNER TO conveyor_owner;
-COMMENT ON FUNCTION conveyor.next_due_at(p_flow_name text) IS 'When a claim in this session may next find a record of the flow; null: nothing is pending.';
+COMMENT ON FUNCTION conveyor.next_due_at(p_flow_name text) IS 'When a claim in this session may next find a record of the flow; null: nothing is pending; infinity: paused.';
+CREATE FUNCTION conveyor.park(p_flow_names text[], p_reasons text[], p_held integer[], p_closed boolean[], p_client_pid integer, p_size integer DEFAULT 8) RETURNS TABLE(flow_name text, reason text, seat integer, door_closed boolean, confirmed boolean)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS …;
+ALTER FUNCTION conveyor.park(p_flow_names text[], p_reasons text[], p_held integer[], p_closed boolean[], p_client_pid integer, p_size integer) OWNER TO conveyor_owner;
+COMMENT ON FUNCTION conveyor.park(p_flow_names text[], p_reasons text[], p_held integer[], p_closed boolean[], p_client_pid integer, p_size integer) IS 'Registers this session as a sleeper at these places, to be notified. Raises WQ003 behind a pooler.';
 CREATE FUNCTION conveyor.pause_flow(p_flow_name text) RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS …;
 ALTER FUNCTION conveyor.pause_flow(p_flow_name text) OWNER TO conveyor_owner;
 COMMENT ON FUNCTION conveyor.pause_flow(p_flow_name text) IS 'Stops claims of a flow until resume_flow; pausing again keeps the first time.';
+CREATE FUNCTION conveyor.processing_diagnostics(p_include_orphaned_analysis boolean DEFAULT false, p_include_performance_analysis boolean DEFAULT false, p_thresholds jsonb DEFAULT '{}'::jsonb) RETURNS jsonb
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS …;
+ALTER FUNCTION conveyor.processing_diagnostics(p_include_orphaned_analysis boolean, p_include_performance_analysis boolean, p_thresholds jsonb) OWNER TO conveyor_owner;
+COMMENT ON FUNCTION conveyor.processing_diagnostics(p_include_orphaned_analysis boolean, p_include_performance_analysis boolean, p_thresholds jsonb) IS 'What is wrong with the queue and its server, the worst first, and which function mends it.';
+CREATE FUNCTION conveyor.processing_performance(p_time_window_hours integer DEFAULT 24, p_include_error_analysis boolean DEFAULT false, p_thresholds jsonb DEFAULT '{}'::jsonb) RETURNS jsonb
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS …;
+ALTER FUNCTION conveyor.processing_performance(p_time_window_hours integer, p_include_error_analysis boolean, p_thresholds jsonb) OWNER TO conveyor_owner;
+COMMENT ON FUNCTION conveyor.processing_performance(p_time_window_hours integer, p_include_error_analysis boolean, p_thresholds jsonb) IS 'Throughput, success, wait and run times (average, p50, p95) in the last hours, of all and by flow; errors.';
 CREATE FUNCTION conveyor.purge_records(p_flow_name text, p_older_than interval, p_limit integer DEFAULT 10000) RETURNS integer
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS …;
 ALTER FUNCTION conveyor.purge_records(p_flow_name text, p_older_than interval, p_limit integer) OWNER TO conveyor_owner;
 COMMENT ON FUNCTION conveyor.purge_records(p_flow_name text, p_older_than interval, p_limit integer) IS 'Deletes up to p_limit records of a flow that were completed longer ago than p_older_than; returns how many.';
+CREATE FUNCTION conveyor.queue_monitoring(p_include_detailed_metrics boolean DEFAULT false, p_thresholds jsonb DEFAULT '{}'::jsonb) RETURNS jsonb
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS …;
+ALTER FUNCTION conveyor.queue_monitoring(p_include_detailed_metrics boolean, p_thresholds jsonb) OWNER TO conveyor_owner;
+COMMENT ON FUNCTION conveyor.queue_monitoring(p_include_detailed_metrics boolean, p_thresholds jsonb) IS 'How the queue is (critical, degraded, healthy, idle), by which numbers, what is wrong, and what to call.';
 CREATE FUNCTION conveyor.release_records(p_ids bigint[], p_tokens bigint[]) RETURNS TABLE(id bigint, outcome text)
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -603,22 +814,40 @@ REVOKE ALL ON FUNCTION conveyor._check_errors(p_errors jsonb) FROM PUBLIC;
 REVOKE ALL ON FUNCTION conveyor._check_flow_name(p_flow_name text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION conveyor._check_lease(p_lease interval) FROM PUBLIC;
 REVOKE ALL ON FUNCTION conveyor._check_payloads(p_payloads jsonb, p_limit bigint) FROM PUBLIC;
+REVOKE ALL ON FUNCTION conveyor._check_places(p_flow_names text[], p_reasons text[], p_size integer) FROM PUBLIC;
 REVOKE ALL ON FUNCTION conveyor._check_schedule(p_priority smallint, p_run_at timestamp with time zone) FROM PUBLIC;
 REVOKE ALL ON FUNCTION conveyor._check_settings(p_settings jsonb) FROM PUBLIC;
 REVOKE ALL ON FUNCTION conveyor._count_deleted() FROM PUBLIC;
 REVOKE ALL ON FUNCTION conveyor._count_differences() FROM PUBLIC;
+REVOKE ALL ON FUNCTION conveyor._count_due(p_flow_name text, p_most integer) FROM PUBLIC;
 REVOKE ALL ON FUNCTION conveyor._count_inserted() FROM PUBLIC;
 REVOKE ALL ON FUNCTION conveyor._count_truncated() FROM PUBLIC;
 REVOKE ALL ON FUNCTION conveyor._count_updated() FROM PUBLIC;
 REVOKE ALL ON FUNCTION conveyor._cut(p_text text, p_most integer) FROM PUBLIC;
 REVOKE ALL ON FUNCTION conveyor._jsonb_size(p_value jsonb) FROM PUBLIC;
 REVOKE ALL ON FUNCTION conveyor._cut_context(p_context jsonb) FROM PUBLIC;
+REVOKE ALL ON FUNCTION conveyor._database_diagnostics(p_at timestamp with time zone) FROM PUBLIC;
+REVOKE ALL ON FUNCTION conveyor._error_analysis(p_since timestamp with time zone, p_most integer) FROM PUBLIC;
+REVOKE ALL ON FUNCTION conveyor._find_issues(p_at timestamp with time zone, p_thresholds jsonb) FROM PUBLIC;
 REVOKE ALL ON FUNCTION conveyor._floor_setting(p_flow_name text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION conveyor._flow_health(p_at timestamp with time zone, p_thresholds jsonb) FROM PUBLIC;
+REVOKE ALL ON FUNCTION conveyor._flow_issues(p_at timestamp with time zone, p_thresholds jsonb) FROM PUBLIC;
+REVOKE ALL ON FUNCTION conveyor._flow_metrics(p_at timestamp with time zone, p_thresholds jsonb) FROM PUBLIC;
 REVOKE ALL ON FUNCTION conveyor._flow_settings(p_flow_name text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION conveyor._fold_counts() FROM PUBLIC;
+REVOKE ALL ON FUNCTION conveyor._held_records(p_at timestamp with time zone, p_silent_for interval) FROM PUBLIC;
+REVOKE ALL ON FUNCTION conveyor._horizon_holders() FROM PUBLIC;
+REVOKE ALL ON FUNCTION conveyor._hourly_trends(p_since timestamp with time zone) FROM PUBLIC;
 REVOKE ALL ON FUNCTION conveyor._is_locked(p_id bigint) FROM PUBLIC;
+REVOKE ALL ON FUNCTION conveyor._is_taken(p_key bigint) FROM PUBLIC;
+REVOKE ALL ON FUNCTION conveyor._iso_time(p_time timestamp with time zone) FROM PUBLIC;
 REVOKE ALL ON FUNCTION conveyor._lock_orphans(p_silent_for interval, p_flow_name text, p_limit integer) FROM PUBLIC;
+REVOKE ALL ON FUNCTION conveyor._monitoring_thresholds(p_given jsonb) FROM PUBLIC;
 REVOKE ALL ON FUNCTION conveyor._next_look(p_floor conveyor.scan_floor) FROM PUBLIC;
+REVOKE ALL ON FUNCTION conveyor._oldest_due(p_flow_names text[]) FROM PUBLIC;
+REVOKE ALL ON FUNCTION conveyor._orphaned_analysis(p_at timestamp with time zone, p_thresholds jsonb) FROM PUBLIC;
+REVOKE ALL ON FUNCTION conveyor._performance(p_since timestamp with time zone, p_until timestamp with time zone) FROM PUBLIC;
+REVOKE ALL ON FUNCTION conveyor._performance_alerts(p_report jsonb, p_thresholds jsonb) FROM PUBLIC;
 REVOKE ALL ON FUNCTION conveyor._place_in_line(p_record conveyor.processing_queue) FROM PUBLIC;
 REVOKE ALL ON FUNCTION conveyor._raise_claim_lost(p_id bigint, p_token bigint) FROM PUBLIC;
 REVOKE ALL ON FUNCTION conveyor._raise_floor(p_setting text, p_floor conveyor.scan_floor, p_token bigint, p_lease_end timestamp with time zone) FROM PUBLIC;
@@ -627,9 +856,16 @@ REVOKE ALL ON FUNCTION conveyor._raise_too_large(p_argument text, p_size integer
 REVOKE ALL ON FUNCTION conveyor._retry_delay(p_delay interval, p_backoff numeric, p_retry_count integer) FROM PUBLIC;
 REVOKE ALL ON FUNCTION conveyor._return_failed(p_ids bigint[], p_afresh boolean) FROM PUBLIC;
 REVOKE ALL ON FUNCTION conveyor._return_orphans(p_ids bigint[]) FROM PUBLIC;
+REVOKE ALL ON FUNCTION conveyor._ring(p_flow_names text[], p_reason text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION conveyor._server_issues(p_at timestamp with time zone, p_thresholds jsonb) FROM PUBLIC;
 REVOKE ALL ON FUNCTION conveyor._session_name() FROM PUBLIC;
+REVOKE ALL ON FUNCTION conveyor._sit(p_flow_name text, p_reason text, p_held integer, p_closed boolean, p_size integer) FROM PUBLIC;
+REVOKE ALL ON FUNCTION conveyor._throughput(p_since timestamp with time zone) FROM PUBLIC;
+REVOKE ALL ON FUNCTION conveyor._time_percentiles(p_since timestamp with time zone, p_until timestamp with time zone, p_most integer) FROM PUBLIC;
 REVOKE ALL ON FUNCTION conveyor._to_bytes(p_value jsonb) FROM PUBLIC;
 REVOKE ALL ON FUNCTION conveyor._to_interval(p_value jsonb) FROM PUBLIC;
+REVOKE ALL ON FUNCTION conveyor._wake_key(p_flow_name text, p_reason text, p_part integer) FROM PUBLIC;
+REVOKE ALL ON FUNCTION conveyor._wake_channel(p_flow_name text, p_reason text, p_part integer) FROM PUBLIC;
 REVOKE ALL ON FUNCTION conveyor.add_record(p_flow_name text, p_payload jsonb, p_priority smallint, p_run_at timestamp with time zone, p_dedup_key text) FROM PUBLIC;
 GRANT ALL ON FUNCTION conveyor.add_record(p_flow_name text, p_payload jsonb, p_priority smallint, p_run_at timestamp with time zone, p_dedup_key text) TO conveyor_producer;
 GRANT ALL ON FUNCTION conveyor.add_record(p_flow_name text, p_payload jsonb, p_priority smallint, p_run_at timestamp with time zone, p_dedup_key text) TO conveyor_worker;
@@ -658,6 +894,9 @@ GRANT ALL ON FUNCTION conveyor.configure_flow(p_flow_name text, p_settings jsonb
 REVOKE ALL ON FUNCTION conveyor.extend_leases(p_ids bigint[], p_tokens bigint[], p_lease interval) FROM PUBLIC;
 GRANT ALL ON FUNCTION conveyor.extend_leases(p_ids bigint[], p_tokens bigint[], p_lease interval) TO conveyor_worker;
 GRANT ALL ON FUNCTION conveyor.extend_leases(p_ids bigint[], p_tokens bigint[], p_lease interval) TO conveyor_operator;
+REVOKE ALL ON FUNCTION conveyor.get_claim_summary(p_ids bigint[], p_tokens bigint[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION conveyor.get_claim_summary(p_ids bigint[], p_tokens bigint[]) TO conveyor_worker;
+GRANT ALL ON FUNCTION conveyor.get_claim_summary(p_ids bigint[], p_tokens bigint[]) TO conveyor_operator;
 REVOKE ALL ON FUNCTION conveyor.get_queue_status(p_flow_name text) FROM PUBLIC;
 GRANT ALL ON FUNCTION conveyor.get_queue_status(p_flow_name text) TO conveyor_producer;
 GRANT ALL ON FUNCTION conveyor.get_queue_status(p_flow_name text) TO conveyor_worker;
@@ -671,9 +910,17 @@ REVOKE ALL ON FUNCTION conveyor.health_check() FROM PUBLIC;
 GRANT ALL ON FUNCTION conveyor.health_check() TO conveyor_worker;
 GRANT ALL ON FUNCTION conveyor.health_check() TO conveyor_operator;
 GRANT ALL ON FUNCTION conveyor.health_check() TO conveyor_viewer;
+REVOKE ALL ON FUNCTION conveyor.leave(p_flow_names text[], p_reasons text[], p_wakes integer[], p_batch integer, p_size integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION conveyor.leave(p_flow_names text[], p_reasons text[], p_wakes integer[], p_batch integer, p_size integer) TO conveyor_worker;
+GRANT ALL ON FUNCTION conveyor.leave(p_flow_names text[], p_reasons text[], p_wakes integer[], p_batch integer, p_size integer) TO conveyor_operator;
 REVOKE ALL ON FUNCTION conveyor.list_records(p_flow_name text, p_status text, p_after_id bigint, p_limit integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION conveyor.list_records(p_flow_name text, p_status text, p_after_id bigint, p_limit integer) TO conveyor_viewer;
 GRANT ALL ON FUNCTION conveyor.list_records(p_flow_name text, p_status text, p_after_id bigint, p_limit integer) TO conveyor_operator;
+REVOKE ALL ON FUNCTION conveyor.list_sleepers(p_flow_name text, p_size integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION conveyor.list_sleepers(p_flow_name text, p_size integer) TO conveyor_producer;
+GRANT ALL ON FUNCTION conveyor.list_sleepers(p_flow_name text, p_size integer) TO conveyor_worker;
+GRANT ALL ON FUNCTION conveyor.list_sleepers(p_flow_name text, p_size integer) TO conveyor_operator;
+GRANT ALL ON FUNCTION conveyor.list_sleepers(p_flow_name text, p_size integer) TO conveyor_viewer;
 REVOKE ALL ON FUNCTION conveyor.maintain() FROM PUBLIC;
 GRANT ALL ON FUNCTION conveyor.maintain() TO conveyor_worker;
 GRANT ALL ON FUNCTION conveyor.maintain() TO conveyor_operator;
@@ -692,10 +939,22 @@ GRANT ALL ON FUNCTION conveyor.mark_records_failed(p_ids bigint[], p_errors json
 REVOKE ALL ON FUNCTION conveyor.next_due_at(p_flow_name text) FROM PUBLIC;
 GRANT ALL ON FUNCTION conveyor.next_due_at(p_flow_name text) TO conveyor_worker;
 GRANT ALL ON FUNCTION conveyor.next_due_at(p_flow_name text) TO conveyor_operator;
+REVOKE ALL ON FUNCTION conveyor.park(p_flow_names text[], p_reasons text[], p_held integer[], p_closed boolean[], p_client_pid integer, p_size integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION conveyor.park(p_flow_names text[], p_reasons text[], p_held integer[], p_closed boolean[], p_client_pid integer, p_size integer) TO conveyor_worker;
+GRANT ALL ON FUNCTION conveyor.park(p_flow_names text[], p_reasons text[], p_held integer[], p_closed boolean[], p_client_pid integer, p_size integer) TO conveyor_operator;
 REVOKE ALL ON FUNCTION conveyor.pause_flow(p_flow_name text) FROM PUBLIC;
 GRANT ALL ON FUNCTION conveyor.pause_flow(p_flow_name text) TO conveyor_operator;
+REVOKE ALL ON FUNCTION conveyor.processing_diagnostics(p_include_orphaned_analysis boolean, p_include_performance_analysis boolean, p_thresholds jsonb) FROM PUBLIC;
+GRANT ALL ON FUNCTION conveyor.processing_diagnostics(p_include_orphaned_analysis boolean, p_include_performance_analysis boolean, p_thresholds jsonb) TO conveyor_viewer;
+GRANT ALL ON FUNCTION conveyor.processing_diagnostics(p_include_orphaned_analysis boolean, p_include_performance_analysis boolean, p_thresholds jsonb) TO conveyor_operator;
+REVOKE ALL ON FUNCTION conveyor.processing_performance(p_time_window_hours integer, p_include_error_analysis boolean, p_thresholds jsonb) FROM PUBLIC;
+GRANT ALL ON FUNCTION conveyor.processing_performance(p_time_window_hours integer, p_include_error_analysis boolean, p_thresholds jsonb) TO conveyor_viewer;
+GRANT ALL ON FUNCTION conveyor.processing_performance(p_time_window_hours integer, p_include_error_analysis boolean, p_thresholds jsonb) TO conveyor_operator;
 REVOKE ALL ON FUNCTION conveyor.purge_records(p_flow_name text, p_older_than interval, p_limit integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION conveyor.purge_records(p_flow_name text, p_older_than interval, p_limit integer) TO conveyor_operator;
+REVOKE ALL ON FUNCTION conveyor.queue_monitoring(p_include_detailed_metrics boolean, p_thresholds jsonb) FROM PUBLIC;
+GRANT ALL ON FUNCTION conveyor.queue_monitoring(p_include_detailed_metrics boolean, p_thresholds jsonb) TO conveyor_viewer;
+GRANT ALL ON FUNCTION conveyor.queue_monitoring(p_include_detailed_metrics boolean, p_thresholds jsonb) TO conveyor_operator;
 REVOKE ALL ON FUNCTION conveyor.release_records(p_ids bigint[], p_tokens bigint[]) FROM PUBLIC;
 GRANT ALL ON FUNCTION conveyor.release_records(p_ids bigint[], p_tokens bigint[]) TO conveyor_worker;
 GRANT ALL ON FUNCTION conveyor.release_records(p_ids bigint[], p_tokens bigint[]) TO conveyor_operator;

@@ -23,7 +23,7 @@ select results_eq(
 );
 
 select is_empty($$ select from conveyor.claim_records_batch('survey', 10) $$, 'nothing of a paused flow is claimed');
-select is(conveyor.next_due_at('survey'), null, 'nor is anything due');
+select is(conveyor.next_due_at('survey'), 'infinity', 'nor is anything due');
 
 select is(
     (select count(*) from conveyor.claim_records_batch('invoice', 10)), 1::bigint,

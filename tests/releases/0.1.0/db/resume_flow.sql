@@ -1,6 +1,6 @@
 -- conveyor.resume_flow: a paused flow is claimed again.
 begin;
-select plan(8);
+select plan(11);
 
 select conveyor.configure_flow('survey', '{"lease": "90 s"}');
 select conveyor.add_records_to_queue('survey', '[{}, {}, {}]');
@@ -9,7 +9,20 @@ select conveyor.pause_flow('invoice');
 create temporary table paused on commit drop as
 select f.* from conveyor.flow as f;
 
+-- Whoever makes a flow claimable keeps those who wait for that from falling asleep: a shared lock on their door.
+create function pg_temp.keeps_open(p_flow_name text, p_reason text) returns boolean language sql as $$
+select exists (
+    select from pg_locks as l
+    where l.locktype = 'advisory' and l.pid = pg_backend_pid() and l.mode = 'ShareLock'
+        and (l.classid::bigint << 32 | l.objid::bigint) = conveyor._wake_key(p_flow_name, p_reason, -1)
+);
+$$;
+
+select ok(not pg_temp.keeps_open('survey', 'paused'), 'adding and pausing do not concern who waits for a paused flow');
+
 select conveyor.resume_flow(p_flow_name => 'survey');
+
+select ok(pg_temp.keeps_open('survey', 'paused'), 'resuming does, until it commits');
 
 select results_eq(
     'select f.flow_name, f.paused_at, f.lease from conveyor.flow as f order by f.flow_name',
@@ -36,6 +49,8 @@ select is(
 );
 
 select conveyor.resume_flow('nobody');
+
+select ok(not pg_temp.keeps_open('nobody', 'paused'), 'where nothing was paused nobody is kept awake');
 
 select is_empty(
     $$ select from conveyor.flow as f where f.flow_name = 'nobody' $$,
