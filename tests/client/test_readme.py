@@ -21,7 +21,7 @@ def test_its_sql_and_python_run_as_written(dsn: str, conn: psycopg.Connection, m
     monkeypatch.delenv("PREFECT_ENVIRONMENT", raising=False)
     monkeypatch.setenv("DEVELOPMENT_GLOBAL_RPA_DB_TYPE", "postgresql")
     monkeypatch.setenv("DEVELOPMENT_GLOBAL_RPA_DB_CONNECTION_STRING", dsn)
-    produce, greet, answer, book = blocks("README.md", "python")
+    produce, greet, answer, book, report = blocks("README.md", "python")
     names: dict[str, Callable[..., object]] = {}
 
     exec(produce, names)
@@ -30,7 +30,7 @@ def test_its_sql_and_python_run_as_written(dsn: str, conn: psycopg.Connection, m
     exec(greet + book, names)
     for block in configure:
         conn.execute(block)
-    exec(answer, names)
+    exec(answer + report, names)
     names["processor"].rpa_db.close()
 
     counts = conn.execute("select status, count(*) from conveyor.processing_queue group by 1").fetchall()
