@@ -114,11 +114,13 @@ begin;
 \ir functions/_time_percentiles.sql
 \ir functions/_error_analysis.sql
 \ir functions/_iso_time.sql
+\ir functions/_window_start.sql
 
 -- internal: called by the functions above alone
 \ir functions/_flow_settings.sql
 \ir functions/_session_name.sql
 \ir functions/_floor_setting.sql
+\ir functions/_read_floor.sql
 \ir functions/_next_look.sql
 \ir functions/_raise_floor.sql
 \ir functions/_answer_outcomes.sql

@@ -16,21 +16,6 @@ from pgconveyor.install import DB, install
 from tools import dump, outline, psql_file, tool
 
 RELEASE = golden.last_release()
-# One file a part of the life of a record; all of them would take as long as tests/db again.
-PGTAP = [
-    "add_records_to_queue",
-    "claim_records_batch",
-    "extend_leases",
-    "mark_records_completed",
-    "mark_records_failed",
-    "release_records",
-    "cleanup_orphaned_records",
-    "reset_failed_records",
-    "cancel_records",
-    "get_queue_status",
-    "maintain",
-    "check_integrity",
-]
 
 
 @pytest.fixture
@@ -91,7 +76,7 @@ def test_going_back_is_the_release_functions_over_todays_tables(dsn: str) -> Non
     assert (done.returncode, done.stderr) == (0, "")
     with psycopg.connect(dsn) as conn:
         pgtap.load(conn)
-    for name in PGTAP:
+    for name in golden.PGTAP:
         said = run_pgtap(dsn, RELEASE / "db" / f"{name}.sql")
         planned = re.search(r"(?m)^1\.\.(\d+)$", said)
         assert planned is not None, name

@@ -21,13 +21,13 @@ from typing import Any
 
 import psycopg
 
-from pgconveyor.database import PID
 from pgconveyor.distributed import DistributedProcessor, Record
 from pgconveyor.errors import DatabaseUnavailable
 from pgconveyor.outbox import Outbox
+from pgconveyor.pooling import is_direct
 from pgconveyor.threads import Answer
 
-__all__ = ["Claimer"]
+__all__ = ["Claimer", "jittered"]
 
 logger = logging.getLogger(__name__)
 
@@ -177,7 +177,7 @@ class Claimer:
         if self._is_shared or not may_sleep or len(self._flows) > MANY:
             pause = min(0.01 * 2.0 ** min(self._polled, 20), self._poll)
             self._polled += 1
-            self._look_at = now + min(_jittered(pause), max(due_in, LINGER[-1]))
+            self._look_at = now + min(jittered(pause), max(due_in, LINGER[-1]))
         elif set(self._seats) != set(self._places):
             self.leave()
             if self._lingered < len(LINGER):
@@ -197,7 +197,7 @@ class Claimer:
             self._must_park = self._look_at >= self._open_until
         else:
             self._watched = 0
-            self._look_at = now + min(_jittered(self._poll), max(due_in, 0.0))
+            self._look_at = now + min(jittered(self._poll), max(due_in, 0.0))
             self._must_park = any(not is_closed for _, is_closed in doors)
             if not self._is_rung:
                 self._vain = 0
@@ -243,9 +243,8 @@ class Claimer:
     def _settle(self, conn: psycopg.Connection) -> None:
         """Find out whether the session is this worker's alone, and make it fit for sleeping."""
         was_shared, self._is_shared = self._is_shared, self._processor.rpa_db.shares_session(conn)
-        [pid] = _row(conn.execute(PID))
         # Of a pooler that keeps the session ours, park() is not to ask.
-        self._own_pid = pid if pid == conn.info.backend_pid else None
+        self._own_pid = conn.info.backend_pid if is_direct(conn) else None
         if not self._is_shared:
             conn.execute(SETTINGS)
         elif not was_shared:
@@ -262,5 +261,6 @@ def _columns(places: Sequence[Place]) -> tuple[list[str], list[str]]:
     return [flow_name for flow_name, _ in places], [reason for _, reason in places]
 
 
-def _jittered(seconds: float) -> float:
+def jittered(seconds: float) -> float:
+    """About so long, that many who wait for the same do not come at the same moment."""
     return seconds * random.uniform(0.75, 1.25)  # noqa: S311

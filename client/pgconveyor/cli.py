@@ -22,7 +22,7 @@ from pgconveyor.show_config import config
 from pgconveyor.work import Invocation, worker
 
 if TYPE_CHECKING:
-    from pgconveyor.embedded import EmbeddedServer
+    from pgconveyor.embedded import EmbeddedServer, ServerStatus
 
 __all__ = ["main"]
 
@@ -120,7 +120,7 @@ def start(directory: str | None, database: str) -> None:
     """Start the server, making it and its database when there is none; does nothing when it runs."""
     server = server_of(directory, database).start()
     server.ensure_database(database.lower())
-    describe(server, database)
+    describe(server, server.status(), database)
 
 
 @embedded.command()
@@ -135,14 +135,14 @@ def stop(directory: str | None, database: str) -> None:
 def status(directory: str | None, database: str) -> None:
     """Show whether the server runs, and how psql gets in; exit code 3 when it does not run."""
     server = server_of(directory, database)
-    if not server.status().running:
+    found = server.status()
+    if not found.running:
         click.echo(f"not running; its directory is {server.directory}")
         raise SystemExit(3)
-    describe(server, database)
+    describe(server, found, database)
 
 
-def describe(server: EmbeddedServer, database: str) -> None:
-    found = server.status()
+def describe(server: EmbeddedServer, found: ServerStatus, database: str) -> None:
     click.echo(f"PostgreSQL {found.version} on 127.0.0.1:{found.port}, pid {found.pid}, data in {found.directory}")
     click.echo(f"psql {shlex.quote(server.conninfo_without_password(database.lower()))}")
 

@@ -21,15 +21,14 @@ from pgconveyor.config import ConfigManager
 from pgconveyor.conninfo import DatabaseSettings, with_defaults
 from pgconveyor.errors import DatabaseUnavailable, SchemaMissing
 from pgconveyor.install import refuse_newer
-from pgconveyor.pooling import Attempts, check_if_idle, note_use, settle
+from pgconveyor.pooling import PID, Attempts, check_if_idle, is_direct, note_use, settle
 from pgconveyor.remedies import in_short, refusal, remedy
 from pgconveyor.tunables import pool_size_of, pool_timeout_of
 
-__all__ = ["PID", "DatabaseManager"]
+__all__ = ["DatabaseManager"]
 
 Params = Sequence[Any] | Mapping[str, Any] | None
 
-PID = "select pg_backend_pid()"
 SLOW = 5000  # milliseconds after which a healthy database is called degraded
 
 _POOL_KEYS = ("pool_size", "checked_in", "checked_out", "waiting", "max_connections")
@@ -108,10 +107,10 @@ class DatabaseManager:
 
     def shares_session(self, conn: psycopg.Connection) -> bool:
         """Whether a pooler may give the session of this connection, in autocommit, to others between statements."""
-        pid = conn.execute(PID).fetchone()
-        if pid == (conn.info.backend_pid,):
+        if is_direct(conn):
             return False
-        # A pooler names a process of its own. While somebody else holds a session of it, do we keep ours?
+        pid = conn.execute(PID).fetchone()
+        # While somebody else holds a session of the pooler, do we keep ours?
         with self.connection() as other:
             other.execute("select 1")
             return conn.execute(PID).fetchone() != pid
@@ -160,10 +159,9 @@ class DatabaseManager:
         try:
             with self.connection() as conn:
                 health["connection"] = True
-                conn.execute("select 1")
+                has_own_session = is_direct(conn)
                 health["query_test"] = True
-                is_direct = conn.execute(PID).fetchone() == (conn.info.backend_pid,)
-            with nullcontext() if is_direct else closing(self.connect()) as probe:
+            with nullcontext() if has_own_session else closing(self.connect()) as probe:
                 health["shares_sessions"] = probe is not None and self.shares_session(probe)
         except Exception as exc:  # noqa: BLE001  a health check reports; it does not raise
             health["error"] = f"{type(exc).__name__}: {in_short(exc)}"

@@ -23,9 +23,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from pgconveyor.config import ConfigManager
 from pgconveyor.database import DatabaseManager
 from pgconveyor.documents import Document, encode
+from pgconveyor.tunables import threshold
 
 __all__ = ["distributed_processing_diagnostics", "distributed_queue_monitoring", "processing_performance_monitoring"]
 
@@ -132,15 +132,8 @@ def _report(query: str, params: Sequence[Any], database: DatabaseManager | None)
 
 def _thresholds() -> Document:
     """Those that are configured; the defaults are the schema's."""
-    config = ConfigManager()
-    found: dict[str, float] = {}
-    for name in THRESHOLDS:
-        if setting := config.find(f"monitoring.{name}"):
-            value, most = config.get_variable(f"monitoring.{name}", 0.0), 43200 if name == "window_minutes" else 10**9
-            if not 0 <= value <= most:
-                raise ValueError(f"{setting.label} is {setting.text!r:.100}: give a number from 0 to {most}")
-            found[name] = value
-    return encode(found, "thresholds")
+    given = {name: threshold(name).read(None)[0] for name in THRESHOLDS}
+    return encode({name: value for name, value in given.items() if value is not None}, "thresholds")
 
 
 def _check_flag(name: str, value: Any) -> None:

@@ -11,7 +11,9 @@ from psycopg_pool import ConnectionPool
 
 from pgconveyor.remedies import in_short
 
-__all__ = ["Attempts", "check_if_idle", "note_use", "settle"]
+__all__ = ["PID", "Attempts", "check_if_idle", "is_direct", "note_use", "settle"]
+
+PID = "select pg_backend_pid()"
 
 IDLE_CHECK = 5.0  # seconds in the pool after which a connection is tried before it is handed out
 
@@ -38,12 +40,16 @@ class Attempts:
         return Connection
 
 
+def is_direct(conn: psycopg.Connection[Any]) -> bool:
+    """Whether nothing is between it and the server: a pooler says a process of its own."""
+    return conn.execute(PID).fetchone() == (conn.info.backend_pid,)
+
+
 def settle(conn: psycopg.Connection[Any]) -> None:
     """Make a new connection fit for us, whatever is between it and the server, and whatever PGDATESTYLE says."""
     autocommit, conn.autocommit = conn.autocommit, True
-    # A pooler says a process of its own, and may give us another session each time: what psycopg has prepared is not
-    # there then, or is there already.
-    if conn.execute("select pg_backend_pid()").fetchone() != (conn.info.backend_pid,):
+    # A pooler may give us another session each time: what psycopg has prepared is not there then, or is there already.
+    if not is_direct(conn):
         conn.prepare_threshold = None
     # psycopg reads timestamps in one style only.
     if not (conn.info.parameter_status("DateStyle") or "").startswith("ISO"):

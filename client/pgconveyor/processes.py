@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import multiprocessing
 import os
-import random
 import signal
 import time
 from collections.abc import Sequence
@@ -15,6 +14,7 @@ from multiprocessing.synchronize import Event
 from threading import Thread
 from types import FrameType
 
+from pgconveyor.claimer import jittered
 from pgconveyor.worker import BACK_OFF
 
 __all__ = ["Processes"]
@@ -55,7 +55,7 @@ class Processes:
                 else:
                     pause = BACK_OFF[0] if time.monotonic() - started > SETTLED else min(pause * 2, BACK_OFF[1])
                     logger.error("worker process %d ended with %s; starting another", child.pid, _reason(code))
-                    self._start(pause * random.uniform(0.75, 1.25))  # noqa: S311
+                    self._start(jittered(pause))
         return worst
 
     def _start(self, delay: float = 0.0) -> None:

@@ -55,6 +55,12 @@ def pool_timeout(database_name: str) -> Tunable:
     return Tunable(f"{database_name}_pool_timeout", float, 30.0, 1e-6, 1e9, "seconds above 0")
 
 
+def threshold(name: str) -> Tunable:
+    """Of the reports; the defaults are the schema's."""
+    most = 43200 if name == "window_minutes" else 10**9
+    return Tunable(f"monitoring.{name}", float, None, 0, most, f"a number from 0 to {most}")
+
+
 def batch_size(flow_name: str) -> Found:
     """What of its settings drives the batch size of a flow."""
     for tunable in FLOW_BATCH_SIZES:

@@ -20,7 +20,7 @@ from typing import ParamSpec, TypeVar
 
 import psycopg
 
-from pgconveyor.claimer import Claimer
+from pgconveyor.claimer import Claimer, jittered
 from pgconveyor.database import DatabaseManager
 from pgconveyor.distributed import DistributedProcessor, Record
 from pgconveyor.errors import DatabaseUnavailable
@@ -291,7 +291,7 @@ class Worker:
                     logger.warning("%s; giving up", exc)
                     return None
                 logger.warning("%s; trying again in about %.1f s", exc, min(wait, left))
-                if self._told.wait(min(wait * random.uniform(0.75, 1.25), left)):  # noqa: S311
+                if self._told.wait(min(jittered(wait), left)):
                     self._told.clear()
                     logger.info("told to stop")
                 wait = min(wait * 2, BACK_OFF[1])

@@ -10,8 +10,7 @@ create or replace function conveyor._count_due(p_flow_name text, p_most integer)
     set enable_bitmapscan = off
 as $$
 declare
-    v_floor constant conveyor.scan_floor :=
-        nullif(current_setting(conveyor._floor_setting(p_flow_name), true), '')::conveyor.scan_floor;
+    v_floor constant conveyor.scan_floor := conveyor._read_floor(conveyor._floor_setting(p_flow_name));
     v_count integer;
 begin
     select count(*) filter (where f.due_at <= clock_timestamp())

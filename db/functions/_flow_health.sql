@@ -23,8 +23,7 @@ as $$
 #variable_conflict use_column
 declare
     v_counts constant jsonb := conveyor.get_queue_status() -> 'by_flow';
-    v_since  constant timestamptz :=
-        date_trunc('minute', p_at - interval '1 minute' * (p_thresholds ->> 'window_minutes')::float8);
+    v_since  constant timestamptz := conveyor._window_start(p_at, p_thresholds);
 begin
     return query
     with lately as (

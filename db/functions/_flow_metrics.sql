@@ -5,8 +5,7 @@ create or replace function conveyor._flow_metrics(p_at timestamptz, p_thresholds
     set search_path = pg_catalog, pg_temp
 as $$
 declare
-    v_since constant timestamptz :=
-        date_trunc('minute', p_at - interval '1 minute' * (p_thresholds ->> 'window_minutes')::float8);
+    v_since constant timestamptz := conveyor._window_start(p_at, p_thresholds);
 begin
     return (
         select coalesce(jsonb_object_agg(f.flow_name, jsonb_build_object(

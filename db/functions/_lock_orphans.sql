@@ -19,7 +19,7 @@ as $$
 declare
     c_index constant oid := 'conveyor.idx_processing_queue_processing'::regclass;
     v_now   constant timestamptz := clock_timestamp();
-    v_floor conveyor.scan_floor := nullif(current_setting('conveyor.floor_leases', true), '')::conveyor.scan_floor;
+    v_floor conveyor.scan_floor := conveyor._read_floor('conveyor.floor_leases');
     v_full  constant boolean := p_flow_name is not null
         or (v_now between v_floor.looked_at and conveyor._next_look(v_floor)) is not true;
     v_from  constant timestamptz := case when v_full then '-infinity' else v_floor.due_at end;

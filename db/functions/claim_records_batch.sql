@@ -39,7 +39,7 @@ declare
     v_instance  constant text := coalesce(p_instance, conveyor._session_name());
     v_token     constant bigint := (nextval('conveyor.claim_token') << 20) | floor(random() * 1048576)::bigint;
     v_setting   constant text := conveyor._floor_setting(p_flow_name);
-    v_floor     conveyor.scan_floor := nullif(current_setting(v_setting, true), '')::conveyor.scan_floor;
+    v_floor     conveyor.scan_floor := conveyor._read_floor(v_setting);
     -- Not between: no floor, or the clock was set back.
     v_full      boolean := (v_now between v_floor.looked_at and conveyor._next_look(v_floor)) is not true;
     v_started   timestamptz := v_now;

@@ -47,6 +47,7 @@ begin
     verdict as materialized (
         select
             h.*,
+            conveyor._cut(h.error ->> 'error', 10000) as message,
             case
                 when not coalesce((h.error ->> 'permanent')::boolean, false)
                     and (f.max_retries is null or h.retry_count < f.max_retries)
@@ -59,8 +60,7 @@ begin
         insert into conveyor.attempt
             (record_id, claim_token, outcome, error, error_type, context, flow_instance_id, claimed_at, ended_at)
         select
-            v.id, v.claim_token, 'failed', conveyor._cut(v.error ->> 'error', 10000),
-            conveyor._cut(v.error ->> 'error_type', 200),
+            v.id, v.claim_token, 'failed', v.message, conveyor._cut(v.error ->> 'error_type', 200),
             conveyor._cut_context(nullif(v.error -> 'context', 'null')), v.flow_instance_id, v.claimed_at, v_now
         from verdict as v
         on conflict (record_id, claim_token) do nothing
@@ -70,7 +70,7 @@ begin
         set status           = case when v.retry_at is null then 'failed' else 'pending' end,
             failure_kind     = case when v.retry_at is null then 'error' end,
             run_at           = coalesce(v.retry_at, q.run_at),
-            error_message    = conveyor._cut(v.error ->> 'error', 10000),
+            error_message    = v.message,
             retry_count      = q.retry_count + 1,
             updated_at       = v_now,
             lease_expires_at = null,

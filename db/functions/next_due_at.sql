@@ -13,8 +13,7 @@ create or replace function conveyor.next_due_at(p_flow_name text)
     set enable_bitmapscan = off
 as $$
 declare
-    v_floor constant conveyor.scan_floor :=
-        nullif(current_setting(conveyor._floor_setting(p_flow_name), true), '')::conveyor.scan_floor;
+    v_floor constant conveyor.scan_floor := conveyor._read_floor(conveyor._floor_setting(p_flow_name));
     v_due   timestamptz;
 begin
     perform conveyor._check_flow_name(p_flow_name);

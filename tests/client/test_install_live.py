@@ -17,25 +17,10 @@ from psycopg.conninfo import make_conninfo
 import sql
 from pgconveyor.install import DB, install
 from tools import psql_file
+from witness import AUDIT, PROOF
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 Fn = Callable[..., Any]
-
-AUDIT = """
-create table audit (record_id bigint, became text);
-create function audit() returns trigger language plpgsql security definer set search_path = public as $$
-begin insert into audit values (new.id, new.status); return null; end $$;
-create trigger audit after update of status on conveyor.processing_queue
-for each row when (old.status is distinct from new.status) execute function audit();
-create table booking (record_id bigint, pid integer);
-"""
-# Completed once each and booked once each.
-DONE_ONCE = """
-select count(*) from conveyor.processing_queue as q
-where q.status = 'completed'
-    and (select count(*) from audit as a where a.record_id = q.id and a.became = 'completed') = 1
-    and (select count(*) from booking as b where b.record_id = q.id) = 1
-"""
 
 
 @pytest.fixture
@@ -66,7 +51,7 @@ class TestWorkersGoOn:
         queue.wait(lambda: queue.count("completed") == 600)
         worker.process.terminate()
         assert worker.wait() == 0
-        assert queue.ask(DONE_ONCE) == [(600,)]
+        assert queue.ask(PROOF) == [(600,)]
         assert queue.ask("select count(*) from conveyor.attempt") == [(0,)]
         assert [line for line in worker.log().splitlines() if "ERROR" in line or "WARNING" in line] == []
         assert "completed 600, failed 0" in worker.log()

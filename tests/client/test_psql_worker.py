@@ -22,7 +22,6 @@ from pgconveyor.install import install
 FOLDER = ROOT / "scripts/psql_worker"
 GREETINGS = FOLDER / "greetings.sql"
 RECORDS = "from jsonb_to_recordset(:'records') as r (id bigint, payload jsonb, claim_token bigint)\n"
-SLICE = "select pg_sleep(0.2) as slept \\gset\n\\echo .\n"
 GATE = 42  # an advisory lock: while the test holds it, work goes on
 
 Start = Callable[..., subprocess.Popen[str]]
@@ -176,7 +175,9 @@ def test_asleep_it_is_woken_and_told_to_stop_it_gives_up_its_seat(
 ) -> None:
     (tmp_path / "greetings.sql").write_text(GREETINGS.read_text())
     # So long that only a notification explains what happens.
-    (tmp_path / "wait.sql").write_text((FOLDER / "wait.sql").read_text() + SLICE * 1000)
+    text = (FOLDER / "wait.sql").read_text()
+    assert "generate_series(1, 50)" in text
+    (tmp_path / "wait.sql").write_text(text.replace("generate_series(1, 50)", "generate_series(1, 1050)"))
     sleepers = "select application_name from conveyor.list_sleepers('greetings') where door_closed"
     worker = start(FOLDER / "run", tmp_path / "greetings.sql")
     for number in range(1, 3):

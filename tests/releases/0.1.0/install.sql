@@ -685,7 +685,7 @@ declare
     v_instance  constant text := coalesce(p_instance, conveyor._session_name());
     v_token     constant bigint := (nextval('conveyor.claim_token') << 20) | floor(random() * 1048576)::bigint;
     v_setting   constant text := conveyor._floor_setting(p_flow_name);
-    v_floor     conveyor.scan_floor := nullif(current_setting(v_setting, true), '')::conveyor.scan_floor;
+    v_floor     conveyor.scan_floor := conveyor._read_floor(v_setting);
     -- Not between: no floor, or the clock was set back.
     v_full      boolean := (v_now between v_floor.looked_at and conveyor._next_look(v_floor)) is not true;
     v_started   timestamptz := v_now;
@@ -809,8 +809,7 @@ create or replace function conveyor.next_due_at(p_flow_name text)
     set enable_bitmapscan = off
 as $$
 declare
-    v_floor constant conveyor.scan_floor :=
-        nullif(current_setting(conveyor._floor_setting(p_flow_name), true), '')::conveyor.scan_floor;
+    v_floor constant conveyor.scan_floor := conveyor._read_floor(conveyor._floor_setting(p_flow_name));
     v_due   timestamptz;
 begin
     perform conveyor._check_flow_name(p_flow_name);
@@ -1364,6 +1363,7 @@ begin
     verdict as materialized (
         select
             h.*,
+            conveyor._cut(h.error ->> 'error', 10000) as message,
             case
                 when not coalesce((h.error ->> 'permanent')::boolean, false)
                     and (f.max_retries is null or h.retry_count < f.max_retries)
@@ -1376,8 +1376,7 @@ begin
         insert into conveyor.attempt
             (record_id, claim_token, outcome, error, error_type, context, flow_instance_id, claimed_at, ended_at)
         select
-            v.id, v.claim_token, 'failed', conveyor._cut(v.error ->> 'error', 10000),
-            conveyor._cut(v.error ->> 'error_type', 200),
+            v.id, v.claim_token, 'failed', v.message, conveyor._cut(v.error ->> 'error_type', 200),
             conveyor._cut_context(nullif(v.error -> 'context', 'null')), v.flow_instance_id, v.claimed_at, v_now
         from verdict as v
         on conflict (record_id, claim_token) do nothing
@@ -1387,7 +1386,7 @@ begin
         set status           = case when v.retry_at is null then 'failed' else 'pending' end,
             failure_kind     = case when v.retry_at is null then 'error' end,
             run_at           = coalesce(v.retry_at, q.run_at),
-            error_message    = conveyor._cut(v.error ->> 'error', 10000),
+            error_message    = v.message,
             retry_count      = q.retry_count + 1,
             updated_at       = v_now,
             lease_expires_at = null,
@@ -2720,8 +2719,7 @@ create or replace function conveyor._count_due(p_flow_name text, p_most integer)
     set enable_bitmapscan = off
 as $$
 declare
-    v_floor constant conveyor.scan_floor :=
-        nullif(current_setting(conveyor._floor_setting(p_flow_name), true), '')::conveyor.scan_floor;
+    v_floor constant conveyor.scan_floor := conveyor._read_floor(conveyor._floor_setting(p_flow_name));
     v_count integer;
 begin
     select count(*) filter (where f.due_at <= clock_timestamp())
@@ -3016,8 +3014,7 @@ as $$
 #variable_conflict use_column
 declare
     v_counts constant jsonb := conveyor.get_queue_status() -> 'by_flow';
-    v_since  constant timestamptz :=
-        date_trunc('minute', p_at - interval '1 minute' * (p_thresholds ->> 'window_minutes')::float8);
+    v_since  constant timestamptz := conveyor._window_start(p_at, p_thresholds);
 begin
     return query
     with lately as (
@@ -3066,8 +3063,7 @@ create or replace function conveyor._flow_metrics(p_at timestamptz, p_thresholds
     set search_path = pg_catalog, pg_temp
 as $$
 declare
-    v_since constant timestamptz :=
-        date_trunc('minute', p_at - interval '1 minute' * (p_thresholds ->> 'window_minutes')::float8);
+    v_since constant timestamptz := conveyor._window_start(p_at, p_thresholds);
 begin
     return (
         select coalesce(jsonb_object_agg(f.flow_name, jsonb_build_object(
@@ -3622,6 +3618,13 @@ end;
 $$;
 
 comment on function conveyor._iso_time is 'A time as reports show it: ISO 8601, UTC.';
+create or replace function conveyor._window_start(p_at timestamptz, p_thresholds jsonb)
+    returns timestamptz
+    language sql
+    stable
+return date_trunc('minute', p_at - interval '1 minute' * (p_thresholds ->> 'window_minutes')::float8);
+
+comment on function conveyor._window_start is 'The whole minute at which the window of queue health begins.';
 
 -- internal: called by the functions above alone
 -- The one place that knows the defaults beside the table's own; a test holds the two equal.
@@ -3669,6 +3672,14 @@ create or replace function conveyor._floor_setting(p_flow_name text)
 return 'conveyor.floor_' || to_hex(hashtextextended(p_flow_name, 0));
 
 comment on function conveyor._floor_setting is 'The session setting that keeps the claim floor of a flow.';
+create or replace function conveyor._read_floor(p_setting text)
+    returns conveyor.scan_floor
+    language sql
+    stable
+return nullif(current_setting(p_setting, true), '')::conveyor.scan_floor;
+
+comment on function conveyor._read_floor is
+    'The floor that this session keeps in its setting; null while there is none.';
 -- Looks from the start take about a twentieth of a session.  At most 5 s: a look can have waited for a lock.
 create or replace function conveyor._next_look(p_floor conveyor.scan_floor)
     returns timestamptz
@@ -3810,7 +3821,7 @@ as $$
 declare
     c_index constant oid := 'conveyor.idx_processing_queue_processing'::regclass;
     v_now   constant timestamptz := clock_timestamp();
-    v_floor conveyor.scan_floor := nullif(current_setting('conveyor.floor_leases', true), '')::conveyor.scan_floor;
+    v_floor conveyor.scan_floor := conveyor._read_floor('conveyor.floor_leases');
     v_full  constant boolean := p_flow_name is not null
         or (v_now between v_floor.looked_at and conveyor._next_look(v_floor)) is not true;
     v_from  constant timestamptz := case when v_full then '-infinity' else v_floor.due_at end;

@@ -380,6 +380,11 @@ CREATE FUNCTION conveyor._raise_too_large(p_argument text, p_size integer, p_lim
     AS …;
 ALTER FUNCTION conveyor._raise_too_large(p_argument text, p_size integer, p_limit bigint) OWNER TO conveyor_owner;
 COMMENT ON FUNCTION conveyor._raise_too_large(p_argument text, p_size integer, p_limit bigint) IS 'Raises invalid_parameter_value (22023) for a payload over the limit.';
+CREATE FUNCTION conveyor._read_floor(p_setting text) RETURNS conveyor.scan_floor
+    LANGUAGE sql STABLE
+    RETURN (NULLIF(current_setting(p_setting, true), ''::text))::conveyor.scan_floor;
+ALTER FUNCTION conveyor._read_floor(p_setting text) OWNER TO conveyor_owner;
+COMMENT ON FUNCTION conveyor._read_floor(p_setting text) IS 'The floor that this session keeps in its setting; null while there is none.';
 CREATE FUNCTION conveyor._retry_delay(p_delay interval, p_backoff numeric, p_retry_count integer) RETURNS interval
     LANGUAGE sql STRICT
     RETURN make_interval(secs => (LEAST((GREATEST((86400)::numeric, EXTRACT(epoch FROM p_delay)))::double precision, ((EXTRACT(epoch FROM p_delay))::double precision * power((p_backoff)::double precision, (LEAST(p_retry_count, 64))::double precision))) * ((1)::double precision + (random() / (10)::double precision))));
@@ -464,6 +469,11 @@ CREATE FUNCTION conveyor._wake_channel(p_flow_name text, p_reason text, p_part i
     RETURN ('conveyor_'::text || to_hex(conveyor._wake_key(p_flow_name, p_reason, p_part)));
 ALTER FUNCTION conveyor._wake_channel(p_flow_name text, p_reason text, p_part integer) OWNER TO conveyor_owner;
 COMMENT ON FUNCTION conveyor._wake_channel(p_flow_name text, p_reason text, p_part integer) IS 'Where whoever sits on that seat listens.';
+CREATE FUNCTION conveyor._window_start(p_at timestamp with time zone, p_thresholds jsonb) RETURNS timestamp with time zone
+    LANGUAGE sql STABLE
+    RETURN date_trunc('minute'::text, (p_at - ('00:01:00'::interval * ((p_thresholds ->> 'window_minutes'::text))::double precision)));
+ALTER FUNCTION conveyor._window_start(p_at timestamp with time zone, p_thresholds jsonb) OWNER TO conveyor_owner;
+COMMENT ON FUNCTION conveyor._window_start(p_at timestamp with time zone, p_thresholds jsonb) IS 'The whole minute at which the window of queue health begins.';
 CREATE FUNCTION conveyor.add_record(p_flow_name text, p_payload jsonb, p_priority smallint DEFAULT 0, p_run_at timestamp with time zone DEFAULT NULL::timestamp with time zone, p_dedup_key text DEFAULT NULL::text) RETURNS bigint
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -853,6 +863,7 @@ REVOKE ALL ON FUNCTION conveyor._raise_claim_lost(p_id bigint, p_token bigint) F
 REVOKE ALL ON FUNCTION conveyor._raise_floor(p_setting text, p_floor conveyor.scan_floor, p_token bigint, p_lease_end timestamp with time zone) FROM PUBLIC;
 REVOKE ALL ON FUNCTION conveyor._raise_invalid(p_argument text, p_value text, p_remedy text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION conveyor._raise_too_large(p_argument text, p_size integer, p_limit bigint) FROM PUBLIC;
+REVOKE ALL ON FUNCTION conveyor._read_floor(p_setting text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION conveyor._retry_delay(p_delay interval, p_backoff numeric, p_retry_count integer) FROM PUBLIC;
 REVOKE ALL ON FUNCTION conveyor._return_failed(p_ids bigint[], p_afresh boolean) FROM PUBLIC;
 REVOKE ALL ON FUNCTION conveyor._return_orphans(p_ids bigint[]) FROM PUBLIC;
@@ -866,6 +877,7 @@ REVOKE ALL ON FUNCTION conveyor._to_bytes(p_value jsonb) FROM PUBLIC;
 REVOKE ALL ON FUNCTION conveyor._to_interval(p_value jsonb) FROM PUBLIC;
 REVOKE ALL ON FUNCTION conveyor._wake_key(p_flow_name text, p_reason text, p_part integer) FROM PUBLIC;
 REVOKE ALL ON FUNCTION conveyor._wake_channel(p_flow_name text, p_reason text, p_part integer) FROM PUBLIC;
+REVOKE ALL ON FUNCTION conveyor._window_start(p_at timestamp with time zone, p_thresholds jsonb) FROM PUBLIC;
 REVOKE ALL ON FUNCTION conveyor.add_record(p_flow_name text, p_payload jsonb, p_priority smallint, p_run_at timestamp with time zone, p_dedup_key text) FROM PUBLIC;
 GRANT ALL ON FUNCTION conveyor.add_record(p_flow_name text, p_payload jsonb, p_priority smallint, p_run_at timestamp with time zone, p_dedup_key text) TO conveyor_producer;
 GRANT ALL ON FUNCTION conveyor.add_record(p_flow_name text, p_payload jsonb, p_priority smallint, p_run_at timestamp with time zone, p_dedup_key text) TO conveyor_worker;
