@@ -104,17 +104,15 @@ def test_of_sleepers_that_are_killed_others_take_the_records_by_their_poll(
 ) -> None:
     """The killed are missing for a while: who comes new looks at once, and the poll would have nothing to do."""
     start = lambda: start_worker("jobs:quick", "--flow", "g", "--poll", "2s")  # noqa: E731
-    living, missing = [start() for _ in range(6)], []
+    living = [start() for _ in range(5)]
 
     def kill(stop: threading.Event) -> None:
-        while not stop.wait(random.uniform(1.5, 2.5)):
-            if random.random() < 0.7:
-                living.extend(missing and [start(), start()])
-                random.shuffle(living)
-                missing[:] = [living.pop(), living.pop()]
-                for worker in missing:
-                    worker.send(signal.SIGKILL)
-            else:
+        while not stop.wait(0.5):
+            for _ in range(4):
+                living.pop(0).send(signal.SIGKILL)  # the oldest sit on the first seats
+            stop.wait(5)
+            living.extend(start() for _ in range(4))
+            while not stop.wait(0.4) and random.random() < 0.7:
                 conn.execute(f"select pg_terminate_backend(pid) from ({SLEEPERS}) as l (pid)")
 
     with for_seconds(SECONDS) as stop:
