@@ -6,7 +6,7 @@ import re
 import socket
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import psycopg
@@ -14,7 +14,7 @@ from psycopg.types.json import set_json_loads
 
 from pgconveyor.database import DatabaseManager
 from pgconveyor.documents import Document, Unreadable, decode, encode, encode_context, encode_object, storable
-from pgconveyor.errors import InvalidArgument
+from pgconveyor.errors import InvalidArgument, timestamp
 from pgconveyor.remedies import in_short
 from pgconveyor.tokens import TokenBook
 
@@ -312,7 +312,7 @@ class DistributedProcessor:
             "queue_status": queue["queue_status"],
             "problems": queue["problems"],
             "instance_info": {"instance_id": self.instance_id, "hostname": self.hostname},
-            "timestamp": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "timestamp": timestamp(),
         }
 
     def _token(self, record_id: int, token: int | None) -> int:

@@ -25,8 +25,9 @@ from pgconveyor.database import DatabaseManager
 from pgconveyor.distributed import DistributedProcessor, Record
 from pgconveyor.errors import DatabaseUnavailable
 from pgconveyor.handlers import Handler
+from pgconveyor.handling import Answer, send, send_one
 from pgconveyor.remedies import in_short
-from pgconveyor.threads import Answer, HandlerThreads, Held, failure_of
+from pgconveyor.threads import HandlerThreads, Held
 
 __all__ = ["Summary", "Worker"]
 
@@ -238,7 +239,7 @@ class Worker:
 
     def _send_all(self) -> None:
         try:
-            self._send(self._unsent)
+            self._sent(self._unsent, send(self._processor, self._unsent))
         except psycopg.DatabaseError:
             # One of them cannot be stored: find it, and keep the others.
             for answer in list(self._unsent):
@@ -248,28 +249,13 @@ class Worker:
 
     def _send_one(self, answer: Answer) -> None:
         try:
-            self._send([answer])
-        except psycopg.DatabaseError as exc:
-            if answer.failure is None:
-                self._send_one(Answer(answer.record, failure=failure_of(exc)))
-            else:
-                logger.exception("record %s could not be answered; its lease will end", answer.record["id"])
-                self._held.drop([answer.record])
+            self._sent([answer], send_one(self._processor, answer))
+        except psycopg.DatabaseError:
+            logger.exception("record %s could not be answered; its lease will end", answer.record["id"])
+            self._held.drop([answer.record])
 
-    def _send(self, answers: Sequence[Answer]) -> None:
-        completed = [(a.record, a.result) for a in answers if a.result is not None]
-        failed = [(a.record, a.failure) for a in answers if a.failure is not None]
-        unknown = [a.record for a in answers if not (a.is_done or a.is_lost or a.result is not None or a.failure)]
-        outcomes = {
-            "completed": self._processor.mark_records_completed(completed) if completed else [],
-            "failed": self._processor.mark_records_failed(failed) if failed else [],
-            # The commit was not acknowledged: only if it did not happen is there something to give back.
-            "released": self._processor.release_records(unknown) if unknown else [],
-        }
+    def _sent(self, answers: Sequence[Answer], outcomes: Mapping[str, list[str]]) -> None:
         self._held.drop([answer.record for answer in answers])
-        self._count(answers, outcomes)
-
-    def _count(self, answers: Sequence[Answer], outcomes: Mapping[str, list[str]]) -> None:
         self.summary.completed += sum(a.is_done for a in answers)
         self.summary.lost += sum(a.is_lost for a in answers)
         for name, of_each in outcomes.items():
