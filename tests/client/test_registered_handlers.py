@@ -42,7 +42,7 @@ def test_a_name_that_is_none_is_refused(name: Any) -> None:
 
 def test_what_cannot_be_a_handler_is_refused() -> None:
     with pytest.raises(ValueError, match="must take"):
-        handler("f")(lambda: {})
+        handler("f")(lambda _a, _b, _c: None)
 
 
 def test_a_second_handler_of_a_flow_is_refused_but_not_the_same_again() -> None:
