@@ -4,46 +4,19 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import timedelta
 from queue import Empty, SimpleQueue
-from threading import Lock, Thread
+from threading import Thread
 
 from pgconveyor.distributed import DistributedProcessor, Record
 from pgconveyor.handlers import Context, Handler, bind
 from pgconveyor.handling import Answer, details, handle
+from pgconveyor.held import Held
 from pgconveyor.outbox import Outbox
 
-__all__ = ["HandlerThreads", "Held"]
+__all__ = ["HandlerThreads"]
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(slots=True)
-class Held:
-    """The records whose claims this worker keeps alive."""
-
-    records: dict[int, Record] = field(default_factory=dict)
-    lock: Lock = field(default_factory=Lock)
-
-    def add(self, records: Sequence[Record]) -> None:
-        with self.lock:
-            self.records.update((record["claim_token"] << 64 | record["id"], record) for record in records)
-
-    def drop(self, records: Sequence[Record]) -> None:
-        with self.lock:
-            for record in records:
-                self.records.pop(record["claim_token"] << 64 | record["id"], None)
-
-    def has(self, record: Record) -> bool:
-        return (record["claim_token"] << 64 | record["id"]) in self.records
-
-    def __len__(self) -> int:
-        return len(self.records)
-
-    def all(self) -> list[Record]:
-        with self.lock:
-            return list(self.records.values())
 
 
 class HandlerThreads:

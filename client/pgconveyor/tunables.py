@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 from pgconveyor.casts import Setting, cast
 from pgconveyor.config import ConfigManager
 
-__all__ = ["batch_size_of", "cleanup_timeout_hours", "max_retries", "pool_size_of", "pool_timeout_of", "uses_queue"]
+__all__ = [
+    "batch_size_of",
+    "cleanup_timeout_hours",
+    "lease_of",
+    "max_retries",
+    "pool_size_of",
+    "pool_timeout_of",
+    "uses_queue",
+]
 
 PROCESSOR = "distributed_processor"  # looked for like a flow, as the contract's names have it
 
@@ -44,6 +53,7 @@ DEFAULT_BATCH_SIZE = _batch("default_batch_size", 100)
 FLOW_BATCH_SIZES = [_batch("distributed_batch_size", None), _batch("batch_size", None)]
 TIMEOUT = Tunable("cleanup_timeout_hours", float, None, 1e-6, 1e6, "hours above 0, such as 0.5")
 RETRIES = Tunable("max_retries", int, 3, 0, 2**31 - 1, "a whole number from 0 up")
+LEASE = Tunable("lease_seconds", float, 60.0, 1, 86400, "seconds from 1 to 86400, a day")
 USE = Tunable("use_distributed_processing", bool, False)
 
 
@@ -76,6 +86,11 @@ def batch_size_of(flow_name: str, argument: int | None = None) -> int:
     `distributed_processor`'s `default_batch_size`, else 100. An argument is not checked: claiming does that.
     """
     return argument if argument is not None else int(batch_size(flow_name)[0])
+
+
+def lease_of(flow_name: str) -> timedelta:
+    """How long a claim of the Prefect flow lasts without a heartbeat."""
+    return timedelta(seconds=LEASE.read(flow_name)[0])
 
 
 def cleanup_timeout_hours() -> float | None:

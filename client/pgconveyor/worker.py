@@ -26,8 +26,9 @@ from pgconveyor.distributed import DistributedProcessor, Record
 from pgconveyor.errors import DatabaseUnavailable
 from pgconveyor.handlers import Handler
 from pgconveyor.handling import Answer, send, send_one
+from pgconveyor.held import Held
 from pgconveyor.remedies import in_short
-from pgconveyor.threads import HandlerThreads, Held
+from pgconveyor.threads import HandlerThreads
 
 __all__ = ["Summary", "Worker"]
 
@@ -301,12 +302,7 @@ class Worker:
         return thread
 
     def _heartbeat(self) -> None:
-        records = self._held.all()
-        for start in range(0, len(records), 1000):
-            part = records[start : start + 1000]
-            ends = self._processor.extend_leases(part, self._lease)
-            lost = [record for record, end in zip(part, ends, strict=True) if end is None]
-            self._held.drop(lost)
+        self._held.extend(self._processor, self._lease)
 
     def _maintain(self) -> None:
         if orphaned := self._processor.maintain().get("orphaned"):
