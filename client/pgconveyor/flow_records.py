@@ -117,15 +117,14 @@ def summarise(flow_name: str, batch_size: int, records: Sequence[Record], patien
         "records_failed": failed,
         "success_rate_percent": round(100 * completed / (completed + failed), 2) if completed + failed else 100.0,
         "processor_instance": processor.instance_id,
-        "errors": [_error(row, flow_name) for row in failures[:LISTED]],
+        "errors": [{"record_id": row["id"], **_failed(row, flow_name)} for row in failures[:LISTED]],
         "error_count": failed,
         "message": f"{completed} completed, {failed} failed" if records else "No records to process",
     }
 
 
-def _error(row: Mapping[str, Any], flow_name: str) -> dict[str, Any]:
-    document = error_document(row["error"], row["error_type"] or "Exception", record_id=row["id"], flow_name=flow_name)
-    return {"record_id": row["id"], **document}
+def _failed(row: Mapping[str, Any], flow_name: str) -> dict[str, Any]:
+    return error_document(row["error"], row["error_type"] or "Exception", record_id=row["id"], flow_name=flow_name)
 
 
 def _claimed(processor: DistributedProcessor, record: Any) -> Record:
@@ -155,10 +154,10 @@ def _process(
             if not is_ours:
                 return _document(record, "released")
             if not batch.holds(record):
-                return _document(record, _outcome(processor, record))
+                return _answered(processor, record)
             answer = handle(call, record, Context(record, processor, batch.lease))
         try:
-            outcomes = send_one(processor, answer)
+            answer, outcomes = send_one(processor, answer)
         except DatabaseUnavailable:
             _keep(answer)
             raise
@@ -177,11 +176,8 @@ def _of_answer(answer: Answer, outcomes: Mapping[str, Sequence[str]]) -> dict[st
     record = answer.record
     if answer.is_lost or any("lost" in of_each for of_each in outcomes.values()):
         return _document(record, "lost")
-    if outcomes["failed"]:
-        failure = answer.failure or {"error": "the database refused the result", "error_type": "DatabaseError"}
-        return error_document(
-            failure["error"], failure["error_type"], record_id=record["id"], flow_name=record["flow_name"]
-        )
+    if answer.failure is not None:
+        return _failed({"id": record["id"], **answer.failure}, record["flow_name"])
     if outcomes["released"]:
         return _document(record, "released")
     return _document(record, "completed") | {"result": json.loads(answer.result or "null")}
@@ -191,9 +187,16 @@ def _document(record: Record, status: str) -> dict[str, Any]:
     return {"record_id": record["id"], "status": status}
 
 
-def _outcome(processor: DistributedProcessor, record: Record) -> str:
+def _answered(processor: DistributedProcessor, record: Record) -> dict[str, Any]:
+    """What became of a record whose claim is over, as far as this claim goes."""
     [row] = processor.rpa_db.execute_query(SUMMARY, [[record["id"]], [record["claim_token"]]])
-    return str(row["outcome"])
+    match row["outcome"]:
+        case "completed" | "released" as outcome:
+            return _document(record, outcome)
+        case "failed":
+            return _failed(row, record["flow_name"])
+        case _:
+            return _document(record, "lost")
 
 
 def _lease(records: Sequence[Record]) -> timedelta:

@@ -22,7 +22,11 @@ logger = logging.getLogger(__name__)
 
 @dataclass(slots=True, eq=False)
 class Answer:
-    """What became of a record in its handler: a result, or a failure, or it was answered there, or give it back."""
+    """
+    What became of a record in its handler: a result or a failure, to be sent unless it is done, or lost.
+
+    With neither it is to be given back.
+    """
 
     record: Record
     result: Document | None = None
@@ -43,14 +47,15 @@ def handle(call: Callable[[Mapping[str, Any], Context], Result], record: Record,
         context.connection.execute(COMPLETE, [record["id"], text, record["claim_token"]])
     except BaseException as exc:  # noqa: BLE001  whatever the handler raises is its record's failure
         return _failed(record, context, exc)
-    return _committed(record, context)
+    return _committed(record, context, text)
 
 
 def send(processor: DistributedProcessor, answers: Sequence[Answer]) -> dict[str, list[str]]:
     """Outcomes of what was answered here, by verb, in order; sending again is harmless."""
+    answers = [a for a in answers if not (a.is_done or a.is_lost)]
     completed = [(a.record, a.result) for a in answers if a.result is not None]
     failed = [(a.record, a.failure) for a in answers if a.failure is not None]
-    unknown = [a.record for a in answers if not (a.is_done or a.is_lost or a.result is not None or a.failure)]
+    unknown = [a.record for a in answers if a.result is None and a.failure is None]
     return {
         "completed": processor.mark_records_completed(completed) if completed else [],
         "failed": processor.mark_records_failed(failed) if failed else [],
@@ -59,24 +64,25 @@ def send(processor: DistributedProcessor, answers: Sequence[Answer]) -> dict[str
     }
 
 
-def send_one(processor: DistributedProcessor, answer: Answer) -> dict[str, list[str]]:
-    """Likewise; a result that the database refuses is the record's failure."""
+def send_one(processor: DistributedProcessor, answer: Answer) -> tuple[Answer, dict[str, list[str]]]:
+    """Likewise, and what was sent: a result that the database refuses is the record's failure."""
     try:
-        return send(processor, [answer])
+        return answer, send(processor, [answer])
     except psycopg.DatabaseError as exc:
         if answer.failure is not None:
             raise
-        return send(processor, [Answer(answer.record, failure=failure_of(exc))])
+        refused = Answer(answer.record, failure=failure_of(exc))
+        return refused, send(processor, [refused])
 
 
-def _committed(record: Record, context: Context) -> Answer:
+def _committed(record: Record, context: Context, text: Document) -> Answer:
     try:
         context.close()
     except DatabaseUnavailable:
         return Answer(record)
     except psycopg.Error as exc:
         return Answer(record, failure=failure_of(exc))
-    return Answer(record, is_done=True)
+    return Answer(record, result=text, is_done=True)
 
 
 def _failed(record: Record, context: Context, exc: BaseException) -> Answer:

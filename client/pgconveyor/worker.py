@@ -250,7 +250,8 @@ class Worker:
 
     def _send_one(self, answer: Answer) -> None:
         try:
-            self._sent([answer], send_one(self._processor, answer))
+            sent, outcomes = send_one(self._processor, answer)
+            self._sent([sent], outcomes)
         except psycopg.DatabaseError:
             logger.exception("record %s could not be answered; its lease will end", answer.record["id"])
             self._held.drop([answer.record])
