@@ -72,7 +72,7 @@ class Batch:
     def give_back(self) -> None:
         """What has not begun; it will not."""
         with self._changed:
-            records = list(self._waiting.values())
+            records = [record for record in self._waiting.values() if self.holds(record)]
             self._given_back.update(self._waiting)
             self._waiting.clear()
         if records:
