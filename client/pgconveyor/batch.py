@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import os
 import random
+import signal
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
@@ -21,6 +23,8 @@ __all__ = ["Batch"]
 
 logger = logging.getLogger(__name__)
 
+FAREWELL = 5.0  # seconds for giving back at the very end; the database may be away, or a record locked
+
 _open: dict[int, Batch] = {}  # by claim
 
 
@@ -29,8 +33,9 @@ class Batch:
     Claimed records; a context, in which their claims are extended.
 
     With `is_here` all their handlers run in this process. Then, when the block is left by an exception, such as that
-    of a signal, what has not begun is given back at once, and what runs is waited for: its claim stays alive. Handlers
-    elsewhere are not known to have begun: of those that do not answer the claims end.
+    of a signal, what has not begun is given back at once, and what runs is waited for: its claim stays alive. A second
+    one gives back what runs, too, and ends the process: its threads cannot be ended otherwise. Handlers elsewhere are
+    not known to have begun: of those that do not answer the claims end.
     """
 
     def __init__(
@@ -42,6 +47,7 @@ class Batch:
         self._held = Held()
         self._held.add(records)
         self._changed = Condition()
+        self._is_here = is_here
         self._waiting = dict(zip(self._claims, records, strict=True)) if is_here else {}
         self._given_back: set[int] = set()
         self._running = 0
@@ -49,11 +55,12 @@ class Batch:
 
     @staticmethod
     def of(record: Record) -> Batch | None:
-        """The open batch of this process that has the record."""
+        """The open batch that has the record, and whose handlers run in this process."""
         return _open.get(claim_of(record))
 
     def __enter__(self) -> Self:
-        _open.update(dict.fromkeys(self._claims, self))
+        if self._is_here:
+            _open.update(dict.fromkeys(self._claims, self))
         Thread(target=self._beat, name="pgconveyor-heartbeat", daemon=True).start()
         return self
 
@@ -64,10 +71,14 @@ class Batch:
             self.give_back()
             with self._changed:
                 self._changed.wait_for(lambda: not self._running)
+        except BaseException as second:
+            self._abandon(getattr(second, "signal", signal.SIGINT))
+            raise
         finally:
             self._ended.set()
-            for claim in self._claims:
-                _open.pop(claim, None)
+            if self._is_here:
+                for claim in self._claims:
+                    _open.pop(claim, None)
 
     def give_back(self) -> None:
         """What has not begun; it will not."""
@@ -75,12 +86,7 @@ class Batch:
             records = [record for record in self._waiting.values() if self.holds(record)]
             self._given_back.update(self._waiting)
             self._waiting.clear()
-        if records:
-            self._held.drop(records)
-            try:
-                self._processor.release_records(records)
-            except (psycopg.Error, ConnectionError, RuntimeError) as exc:
-                logger.warning("%d records could not be given back, their claims will end: %s", len(records), exc)
+        self._release(records)
 
     @contextmanager
     def running(self, record: Record) -> Iterator[bool]:
@@ -104,6 +110,22 @@ class Batch:
     def drop(self, record: Record) -> None:
         """It is answered, or lost."""
         self._held.drop([record])
+
+    def _release(self, records: Sequence[Record]) -> None:
+        self._held.drop(records)
+        try:
+            if records:
+                self._processor.release_records(records)
+        except (psycopg.Error, ConnectionError, RuntimeError) as exc:
+            logger.warning("%d records could not be given back, their claims will end: %s", len(records), exc)
+
+    def _abandon(self, number: int) -> None:
+        logger.warning("told to hurry: %d handlers that run are given up", self._running)
+        farewell = Thread(target=self._release, args=[self._held.all()], name="pgconveyor-farewell", daemon=True)
+        farewell.start()
+        farewell.join(FAREWELL)
+        signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
 
     def _beat(self) -> None:
         while not self._ended.wait(self.lease.total_seconds() / 3 * random.uniform(0.75, 1.0)):  # noqa: S311

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from datetime import timedelta
 from functools import lru_cache
-from threading import Lock
+from threading import Condition, Lock
 from typing import Any, NamedTuple, TypeVar
+
+import psycopg
 
 from pgconveyor.batch import Batch
 from pgconveyor.config import ConfigManager
@@ -19,11 +22,14 @@ from pgconveyor.database import DatabaseManager
 from pgconveyor.distributed import DistributedProcessor, Record
 from pgconveyor.errors import ClaimLost, DatabaseUnavailable, error_document
 from pgconveyor.handlers import Context, bind, handler_of
-from pgconveyor.handling import Answer, handle, send_one
+from pgconveyor.handling import Answer, details, handle, send_one
 from pgconveyor.held import claim_of
+from pgconveyor.remedies import in_short
 from pgconveyor.tunables import lease_of
 
 __all__ = ["here", "process_records", "send_unsent", "summarise"]
+
+logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -37,6 +43,9 @@ KEPT = 1000  # answers that could not be sent, of which a process of tasks keeps
 # By claim: a task that is tried again, because the database was away, sends its answer and does not work again.
 _unsent: dict[int, Answer] = {}
 _lock = Lock()
+
+_at_work: set[int] = set()  # claims
+_left = Condition()
 
 
 class Here(NamedTuple):
@@ -75,18 +84,20 @@ def process_records(records: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]
     calls = [bind(handler_of(record["flow_name"], path)) for record, path in zip(claimed, paths, strict=True)]
     batch = Batch.of(claimed[0])
     with nullcontext(batch) if batch else Batch(heart, claimed, _lease(claimed), is_here=False) as batch:
-        # Also when a task was tried again, here or elsewhere: what has been answered does not run once more.
-        for record, end in zip(claimed, processor.extend_leases(claimed, batch.lease), strict=True):
-            if end is None:
-                batch.drop(record)
         return [_process(processor, batch, record, call) for record, call in zip(claimed, calls, strict=True)]
 
 
 def send_unsent(records: Sequence[Record], patience: timedelta) -> None:
-    """The answers of tasks that gave up sending them."""
+    """The answers of tasks that gave up sending them. Of those that still cannot be sent the claims end."""
+    processor, deadline = here().processor, time.monotonic() + patience.total_seconds()
     for record in records:
         if answer := _unsent.pop(claim_of(record), None):
-            _patiently(lambda answer=answer: send_one(here().processor, answer), patience)  # type: ignore[misc]
+            try:
+                _until(deadline, lambda answer=answer: send_one(processor, answer))  # type: ignore[misc]
+            except (psycopg.Error, ConnectionError, RuntimeError) as exc:
+                logger.warning(
+                    "record %s could not be answered: %s", record["id"], in_short(exc), extra=details(record)
+                )
 
 
 def summarise(flow_name: str, batch_size: int, records: Sequence[Record], patience: timedelta) -> dict[str, Any]:
@@ -99,7 +110,8 @@ def summarise(flow_name: str, batch_size: int, records: Sequence[Record], patien
     ids = [record["id"] for record in records]
     tokens = [record["claim_token"] for record in records]
     processor = here().processor
-    rows = _patiently(lambda: processor.rpa_db.execute_query(SUMMARY, [ids, tokens]), patience) if records else []
+    deadline = time.monotonic() + patience.total_seconds()
+    rows = _until(deadline, lambda: processor.rpa_db.execute_query(SUMMARY, [ids, tokens])) if records else []
     counts = Counter(row["outcome"] for row in rows)
     completed, failed = counts["completed"], counts["failed"]
     failures = [row for row in rows if row["outcome"] == "failed"]
@@ -148,12 +160,15 @@ def _claimed(processor: DistributedProcessor, record: Any) -> Record:
 def _process(
     processor: DistributedProcessor, batch: Batch, record: Record, call: Callable[[Mapping[str, Any], Context], Any]
 ) -> dict[str, Any]:
-    with batch.running(record) as is_ours:
-        answer = _unsent.pop(claim_of(record), None)
+    claim = claim_of(record)
+    with _alone(claim), batch.running(record) as is_ours:
+        if not is_ours:
+            return _document(record, "released")
+        answer = _unsent.get(claim)
         if answer is None:
-            if not is_ours:
-                return _document(record, "released")
-            if not batch.holds(record):
+            # Also when a task is tried again, here or elsewhere: what has been answered does not run once more.
+            if processor.extend_leases([record], batch.lease) == [None]:
+                batch.drop(record)
                 return _answered(processor, record)
             answer = handle(call, record, Context(record, processor, batch.lease))
         try:
@@ -161,8 +176,23 @@ def _process(
         except DatabaseUnavailable:
             _keep(answer)
             raise
+        _unsent.pop(claim, None)
         batch.drop(record)
         return _of_answer(answer, outcomes)
+
+
+@contextmanager
+def _alone(claim: int) -> Iterator[None]:
+    """While no other thread of this process works on it: the same record may have been given to two tasks."""
+    with _left:
+        _left.wait_for(lambda: claim not in _at_work)
+        _at_work.add(claim)
+    try:
+        yield
+    finally:
+        with _left:
+            _at_work.remove(claim)
+            _left.notify_all()
 
 
 def _keep(answer: Answer) -> None:
@@ -203,9 +233,9 @@ def _lease(records: Sequence[Record]) -> timedelta:
     return lease_of(records[0]["flow_name"])
 
 
-def _patiently(action: Callable[[], T], patience: timedelta) -> T:
+def _until(deadline: float, action: Callable[[], T]) -> T:
     """Also when the database is away for a while."""
-    deadline, wait = time.monotonic() + patience.total_seconds(), 0.5
+    wait = 0.5
     while True:
         try:
             return action()

@@ -85,8 +85,10 @@ def distributed_processing_flow(flow_name: str, batch_size: int = 100, *, record
     records = queue.claim_records_batch(flow_name, size, lease=lease)
     context = FlowRunContext.get()
     is_here = context is not None and isinstance(context.task_runner, ThreadPoolTaskRunner)
-    with Batch(heart, records, lease, is_here=is_here):
-        _run_tasks([record | {"handler": path_of(handler)} for record in records], records_per_task)
+    try:
+        with Batch(heart, records, lease, is_here=is_here):
+            _run_tasks([record | {"handler": path_of(handler)} for record in records], records_per_task)
+    finally:
         send_unsent(records, lease)
     summary = summarise(flow_name, size, records, lease)
     _logger().info("%s: %s", flow_name, summary["message"])
