@@ -46,6 +46,11 @@ def gated(payload):
     until(Path("open").exists)
     return {"n": payload["n"]}
 
+def paired(payload):
+    Path(f"process-{os.getpid()}").touch()
+    until(lambda: len(list(Path().glob("process-*"))) == 2)
+    return {"pid": os.getpid()}
+
 def booked(record, context):
     context.connection.execute("insert into booking values (%s, %s)", [record["id"], os.getpid()])
     if record["payload"]["n"] == int(os.environ.get("STUCK_AT", -1)):
