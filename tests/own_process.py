@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 
 
@@ -13,7 +15,9 @@ class OwnProcess:
     def __init__(self, command: list[str], cwd: Path, log: Path, env: dict[str, str]) -> None:
         self._log = log
         with log.open("wb") as output:
-            self.process = subprocess.Popen(command, cwd=cwd, env=env, stdout=output, stderr=output)
+            self.process = subprocess.Popen(
+                command, cwd=cwd, env=env, stdout=output, stderr=output, start_new_session=True
+            )
 
     @property
     def pid(self) -> int:
@@ -24,6 +28,12 @@ class OwnProcess:
 
     def wait(self, seconds: float = 30) -> int:
         return self.process.wait(seconds)
+
+    def end(self) -> None:
+        """With whatever it started."""
+        with suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
 
     def log(self) -> str:
         return self._log.read_text()

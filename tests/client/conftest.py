@@ -197,8 +197,7 @@ def start_worker(rpa_db: DatabaseManager, tmp_path: Path) -> Iterator[Callable[.
 
     yield start
     for worker in started:
-        worker.process.kill()
-        worker.process.wait()
+        worker.end()
 
 
 # Seat -1 is the door. Quiet: asleep, and not only between two looks.

@@ -111,8 +111,7 @@ def start_command(
 
     yield start_command
     for process in started:
-        process.process.kill()
-        process.process.wait()
+        process.end()
 
 
 @pytest.fixture
