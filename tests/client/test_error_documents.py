@@ -82,7 +82,7 @@ def test_each_command_with_json_says_so_when_the_database_is_away(
     (tmp_path / "lines").write_text("{}\n")
     configure("rpa_db", "postgresql://u:hunter2@127.0.0.1:1/db")
     more = {"purge": ["f", "--older-than", "1d", "--yes"], "enqueue": ["f", "lines"], "failed": ["f"], "reset": ["f"]}
-    more |= dict.fromkeys(("show", "requeue", "cancel"), ["1"])
+    more |= {name: ["1"] for name in ("show", "requeue", "cancel")}
     _, out, err = run(command, *more.get(command, []), "--json")
     document = json.loads(out)
     assert "hunter2" not in out + err
