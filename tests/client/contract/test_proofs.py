@@ -54,6 +54,18 @@ PROMISES = {
     "RuntimeError: refusals and health": f"{CORE}::test_they_are_of_the_contracts_types",
 }
 
+# What its troubleshooting section has, and its migration notes.
+SITUATIONS = {
+    "no records claimed": "test_troubleshooting.py::test_a_record_says_why_it_waits",
+    "high error rates": "test_troubleshooting.py::test_they_are_grouped_shown_and_brought_back",
+    "orphaned records": "test_troubleshooting.py::test_cleanup_takes_back_what_has_been_silent",
+    "performance issues": "test_troubleshooting.py::test_it_is_seen_that_nobody_works",
+    "from standard to distributed": "test_migrating.py::test_each_step_runs_as_written",
+    "both modes": "test_rollout.py::test_one_handler_does_both_parts",
+    "gradual roll-out": "test_rollout.py::test_a_higher_percentage_only_moves_keys_to_the_queue",
+    "fall-back": "test_rollout.py::test_by_choice_all_is_done_here_once_with_one_warning",
+}
+
 FORMATS = {
     "format of status": f"{CORE}::test_status",
     "format of health": f"{CORE}::test_health",
@@ -103,7 +115,7 @@ EXAMPLES = {
 
 
 def proofs() -> Iterator[str]:
-    for table in (FUNCTIONS, PROMISES, FORMATS, TABLE, VARIABLES, EXAMPLES):
+    for table in (FUNCTIONS, PROMISES, SITUATIONS, FORMATS, TABLE, VARIABLES, EXAMPLES):
         for found in table.values():
             yield from [found] if isinstance(found, str) else found
 
