@@ -21,7 +21,7 @@ def test_its_sql_and_python_run_as_written(dsn: str, conn: psycopg.Connection, m
     monkeypatch.delenv("PREFECT_ENVIRONMENT", raising=False)
     monkeypatch.setenv("DEVELOPMENT_GLOBAL_RPA_DB_TYPE", "postgresql")
     monkeypatch.setenv("DEVELOPMENT_GLOBAL_RPA_DB_CONNECTION_STRING", dsn)
-    produce, greet, answer, book, report = blocks("README.md", "python")
+    produce, greet, answer, book, _flow, report = blocks("README.md", "python")  # the flow: flows/test_flow.py
     names: dict[str, Callable[..., object]] = {}
 
     exec(produce, names)
@@ -75,6 +75,13 @@ def test_each_promise_links_its_tests() -> None:
     bullets = re.split(r"(?m)^- ", promises.replace("And on what not:", ""))[1:]
     assert (len(bullets), len(rows)) == (14, 5)
     assert [text for text in bullets + rows if not re.search(r"\]\(tests/[\w/]+\.(py|sql)\)", text)] == []
+
+
+def test_each_difference_links_its_test() -> None:
+    [table] = re.findall(r"(?ms)^## Differences from the contract\n(.*?)^## ", PAGES["README.md"])
+    rows = re.findall(r"(?m)^\| .*", table)[2:]
+    assert len(rows) == 15
+    assert [row for row in rows if not re.search(r"\]\(tests/client/[\w/]+\.py\)\) \|$", row)] == []
 
 
 @each_page

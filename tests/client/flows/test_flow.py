@@ -11,6 +11,7 @@ import pytest
 
 import prefect_kit
 from contract import BLOCKS
+from documents import blocks
 
 pytestmark = prefect_kit.marks
 
@@ -99,6 +100,21 @@ def test_the_contracts_example_runs_as_written(run: Fn, start: Fn, queue: Queue)
     again = start(HANDLER + BLOCKS["run the flow"])
     assert again.wait(60) == 0
     assert "Processed 0 records successfully" in again.log()
+
+
+def test_what_the_readme_shows_runs(run: Fn, queue: Queue) -> None:
+    [shown] = [block for block in blocks("README.md", "python") if "flow_template" in block]
+    queue.processor.add_records_to_queue("survey_processor", [{"answers": [1] * n} for n in range(3)])
+    assert run(shown + "answer = summary")["completed"] == 3
+    assert queue.rows("payload") == [({"score": n},) for n in range(3)]
+
+
+def test_a_batch_size_of_100_leaves_it_to_the_settings(run: Fn, queue: Queue) -> None:
+    queue.add(6)
+    code = """
+answer = [distributed_processing_flow("f", *size)["records_claimed"] for size in ((), (100,), (1,))]
+"""
+    assert run(code, DEVELOPMENT_F_DISTRIBUTED_BATCH_SIZE="2") == [2, 2, 1]
 
 
 def test_the_contracts_map_is_for_a_flow_of_ones_own(run: Fn, queue: Queue) -> None:
