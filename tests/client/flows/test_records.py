@@ -37,10 +37,10 @@ answer += [said(result) for result in mine(stripped(others), process_record_with
 """
     first, second, *refused = run(MINE + code)
     assert (first["status"], second["result"]) == ("completed", {"n": 1})
-    # At once: what waits for Prefect's next try is not over before the test's patience.
     assert [text.split(" is not held by ")[0] for text in refused] == ["ClaimLost: record 3", "ClaimLost: record 4"]
     assert queue.rows("status") == [("completed",)] * 2 + [("processing",)] * 2
     assert sorted(runs()) == [0, 1]
+    assert "Retry 1/2" not in (queue.path / "log-0").read_text()  # at once
 
 
 def test_whoever_has_the_token_may_answer(run: Fn, queue: Queue) -> None:
