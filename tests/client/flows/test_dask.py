@@ -58,3 +58,13 @@ def test_a_killed_worker_loses_nothing(start: Fn, queue: Queue, run: Fn) -> None
         run('answer = distributed_processing_flow("f")', DEVELOPMENT_F_HANDLER="jobs:booked")
     assert queue.count("completed") == 6
     assert queue.ask(PROOF) == [(6,)]
+
+
+def test_a_signal_leaves_what_may_run_elsewhere_to_its_lease(start: Fn, queue: Queue) -> None:
+    queue.add(4)
+    code = ON_DASK.format(registered="", records_per_task=1)
+    flow = start(code, DEVELOPMENT_F_HANDLER="jobs:gated", DEVELOPMENT_F_LEASE_SECONDS="60")
+    queue.wait(lambda: len(list(queue.path.glob("running-*"))) == 2 or flow.process.poll() is not None, 120)
+    flow.send(signal.SIGTERM)
+    assert flow.wait(120) == -signal.SIGTERM, flow.log()
+    assert queue.rows("status", "retry_count") == [("processing", 0)] * 4
