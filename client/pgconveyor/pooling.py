@@ -1,4 +1,4 @@
-"""What the pool does with each connection: when it makes it, gives it out and takes it back."""
+"""What is done with each connection of a pool: when it is made, given out, and was used."""
 
 from __future__ import annotations
 

@@ -197,6 +197,11 @@ class TestPool:
             assert manager.execute_query("select count(*), sum(n) from t") == [{"count": 200, "sum": 19900}]
             assert manager.get_pool_status()["pool_size"] <= 3
 
+    def test_who_calls_one_after_the_other_needs_one_session(self, rpa_db: Manager) -> None:
+        pids = {rpa_db.execute_query("select pg_backend_pid() as pid")[0]["pid"] for _ in range(20)}
+        assert len(pids) == 1
+        assert rpa_db.get_pool_status()["pool_size"] == 1
+
     def test_a_closed_manager_opens_again(self, rpa_db: Manager) -> None:
         for _ in range(2):
             assert rpa_db.execute_query("select 1 as n") == [{"n": 1}]
