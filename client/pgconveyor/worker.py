@@ -106,6 +106,7 @@ class Worker:
         self._suspect: Record | None = None  # waits until nothing else is held
         self._alone: Record | None = None  # runs with nothing else beside it
         self._pace = 0.0  # records a second
+        self._quiet_until = 0.0  # no housekeeping is due before that, says the database
         self._unsent: list[Answer] = []
         self.summary = Summary()
 
@@ -131,7 +132,7 @@ class Worker:
         for flow_name in self._flows:
             self._processor.get_queue_status(flow_name)
         # Here too, not only in the thread: with `once` this may be all the housekeeping there is.
-        self._processor.maintain()
+        self._maintain()
         begun()
         self._threads.start()
         threads = [
@@ -188,6 +189,7 @@ class Worker:
         return max(min(wanted, self._batch), 0)
 
     def _take(self, claimed: list[Record]) -> None:
+        self._quiet_until = 0.0
         records = self._processor.readable(claimed)
         self._held.add(records)
         if len(records) == 1 and records[0]["crash_count"]:
@@ -323,7 +325,14 @@ class Worker:
             self._held.drop(lost)
 
     def _maintain(self) -> None:
-        if orphaned := self._processor.maintain().get("orphaned"):
+        """To be called every `MAINTAIN_EVERY`; many workers that sleep would only be busy with that."""
+        if time.monotonic() < self._quiet_until:
+            return
+        report = self._processor.maintain()
+        # A lease as short as ours must not begin and end unseen.
+        quiet = min(report.get("again_in", 0), self._lease.total_seconds())
+        self._quiet_until = time.monotonic() + quiet * random.uniform(0.5, 1.0) - MAINTAIN_EVERY  # noqa: S311
+        if orphaned := report.get("orphaned"):
             logger.warning("took back %d records whose leases had ended", orphaned)
 
     def _drain(self) -> None:
