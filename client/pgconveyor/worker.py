@@ -145,14 +145,14 @@ class Worker:
         try:
             self._work()
         finally:
-            self._claimer.close()
+            self._claimer.close(self._deadline)
             self._drain()
             self._ended.set()
             self._threads.answers.close()
         if not self.summary.abandoned:
             self._threads.end()
             for thread in threads:
-                thread.join()
+                thread.join(max(self._deadline - time.monotonic(), 0.0))
         return self.summary
 
     def _work(self) -> None:
