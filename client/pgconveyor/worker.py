@@ -105,7 +105,7 @@ class Worker:
         self._claimer = Claimer(self._processor, self._flows, lease=self._lease, poll=poll)
         self._suspect: Record | None = None  # waits until nothing else is held
         self._alone: Record | None = None  # runs with nothing else beside it
-        self._pace = 0.0  # records a second
+        self._pace, self._answered_at = 0.0, 0.0  # records a second, and until when it was so
         self._quiet_until = 0.0  # no housekeeping is due before that, says the database
         self._unsent: list[Answer] = []
         self.summary = Summary()
@@ -178,12 +178,14 @@ class Worker:
 
     def _room(self) -> int:
         """
-        How many records to claim: for every thread one, and as many as are done within `AHEAD`, so that slow handlers
-        do not keep from others what they cannot begin. Two batches at most: one runs while the next is claimed.
+        How many records to claim: for every thread one, and as many as are done within `AHEAD` of the last answer, so
+        that slow handlers do not keep from others what they cannot begin. Two batches at most: one runs while the next
+        is claimed.
         """
         if self._is_reserved():
             return 0
-        wanted = max(self._concurrency, min(int(AHEAD * self._pace), 2 * self._batch)) - len(self._held)
+        ahead = max(AHEAD - (time.monotonic() - self._answered_at), 0.0) * self._pace
+        wanted = max(self._concurrency, min(int(ahead), 2 * self._batch)) - len(self._held)
         if wanted < self._batch and self._threads.waiting >= self._concurrency:
             return 0
         return max(min(wanted, self._batch), 0)
@@ -226,7 +228,8 @@ class Worker:
                 deadline = time.monotonic() + LINGER
             answers.append(answer)
         if answers:
-            pace = len(answers) / max(time.monotonic() - began, 0.001)
+            self._answered_at = time.monotonic()
+            pace = len(answers) / max(self._answered_at - began, 0.001)
             self._pace += (pace - self._pace) / 2
             if not self._claimer.is_seated:
                 self._claimer.look_now()
