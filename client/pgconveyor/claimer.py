@@ -23,9 +23,9 @@ import psycopg
 
 from pgconveyor.distributed import DistributedProcessor, Record
 from pgconveyor.errors import DatabaseUnavailable
+from pgconveyor.handling import Answer
 from pgconveyor.outbox import Outbox
 from pgconveyor.pooling import cut_after, is_direct
-from pgconveyor.threads import Answer
 
 __all__ = ["Claimer", "jittered"]
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 import psycopg
@@ -15,8 +16,9 @@ import psycopg
 from pgconveyor.config import ENV_FILE
 from pgconveyor.conninfo import embedded_directory
 from pgconveyor.database import DatabaseManager
+from pgconveyor.errors import error_document
 from pgconveyor.operate import COMMANDS
-from pgconveyor.options import database_option
+from pgconveyor.options import ASKED, database_option
 from pgconveyor.remedies import in_short
 from pgconveyor.show_config import config
 from pgconveyor.work import Invocation, worker
@@ -26,8 +28,33 @@ if TYPE_CHECKING:
 
 __all__ = ["main"]
 
+KNOWN = (ValueError, OSError, RuntimeError, psycopg.Error)  # errors that are a line, not a traceback
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+
+class Commands(click.Group):
+    """The command; with --json one that fails also prints the contract's error document on standard output."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        asked = "--json" in ctx.args
+        try:
+            return super().invoke(ctx)
+        except (click.exceptions.Exit, click.Abort):  # which are RuntimeErrors
+            raise
+        except (click.ClickException, *KNOWN) as exc:
+            if asked:
+                click.echo(json.dumps(_document(exc, ctx.meta.get(ASKED, {}))))
+            raise
+
+
+def _document(exc: Exception, params: Mapping[str, Any]) -> dict[str, Any]:
+    names = {"flow": "flow_name", "record_id": "record_id", "ids": "record_ids"}
+    context = {names[key]: value for key, value in params.items() if key in names and value is not None}
+    if isinstance(exc, click.ClickException):
+        return error_document(exc.format_message(), "ValueError", **context)
+    return error_document(in_short(exc), type(exc).__name__, **context)
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--env-file", type=click.Path(exists=True, dir_okay=False), help="Read settings from this .env file too.")
 @click.version_option(package_name="pgconveyor", prog_name="pgconveyor")
 def cli(env_file: str | None) -> None:
@@ -160,6 +187,6 @@ def main(arguments: Sequence[str] | None = None, *, begun: Callable[[], object] 
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     try:
         cli(arguments, prog_name="pgconveyor", obj=Invocation(arguments, begun))
-    except (ValueError, OSError, RuntimeError, psycopg.Error) as exc:
+    except KNOWN as exc:
         click.echo(f"error: {in_short(exc)}", err=True)
         raise SystemExit(1) from None

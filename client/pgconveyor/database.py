@@ -7,7 +7,6 @@ import time
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, nullcontext
-from datetime import UTC, datetime
 from threading import Lock
 from types import TracebackType
 from typing import Any, NoReturn, Self
@@ -19,7 +18,7 @@ from psycopg_pool import ConnectionPool, PoolTimeout
 
 from pgconveyor.config import ConfigManager
 from pgconveyor.conninfo import DatabaseSettings, with_defaults
-from pgconveyor.errors import DatabaseUnavailable, SchemaMissing
+from pgconveyor.errors import DatabaseUnavailable, SchemaMissing, timestamp
 from pgconveyor.install import refuse_newer
 from pgconveyor.pooling import PID, Attempts, check_if_idle, is_direct, note_use, settle
 from pgconveyor.remedies import in_short, refusal, remedy
@@ -172,7 +171,7 @@ class DatabaseManager:
         if self._pool is not None:
             pool = self.get_pool_status()
             health["pool"] = {key: pool[key] for key in _POOL_KEYS}
-        health["timestamp"] = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        health["timestamp"] = timestamp()
         return health
 
     def get_pool_status(self) -> dict[str, Any]:
@@ -193,7 +192,7 @@ class DatabaseManager:
             "waiting": stats.get("requests_waiting", 0),
             "max_connections": most,
             "utilization_percent": round(100 * (size - free) / most, 1),
-            "timestamp": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "timestamp": timestamp(),
         }
 
     def close(self) -> None:

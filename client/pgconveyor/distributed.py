@@ -6,7 +6,7 @@ import re
 import socket
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import psycopg
@@ -14,11 +14,11 @@ from psycopg.types.json import set_json_loads
 
 from pgconveyor.database import DatabaseManager
 from pgconveyor.documents import Document, Unreadable, decode, encode, encode_context, encode_object, storable
-from pgconveyor.errors import InvalidArgument
+from pgconveyor.errors import InvalidArgument, timestamp
 from pgconveyor.remedies import in_short
 from pgconveyor.tokens import TokenBook
 
-__all__ = ["DistributedProcessor", "Record"]
+__all__ = ["DistributedProcessor", "Record", "dedup_key_of"]
 
 Record = dict[str, Any]  # what claim_records_batch returns, and flow_name
 
@@ -135,16 +135,28 @@ class DistributedProcessor:
         _check_optional("run_at", run_at, datetime, "a datetime with a time zone")
         if run_at is not None and run_at.utcoffset() is None:
             raise ValueError(f"run_at is {run_at!r}: give a datetime with a time zone")
-        count = 0
         with self.rpa_db.connection() as conn:
-            for chunk in _chunks(records, dedup_key):
-                document = f"[{','.join(text for _, text, _ in chunk)}]"
-                keys = None if dedup_key is None else [key for _, _, key in chunk]
-                try:
-                    row = conn.execute(ADD, [flow_name, document, priority, run_at, keys]).fetchone()
-                except InvalidArgument as exc:
-                    raise _renamed(exc, [name for name, _, _ in chunk]) from exc
-                count += row[0] if row else 0
+            return self.add_in(conn, flow_name, records, priority, run_at, dedup_key)
+
+    def add_in(
+        self,
+        conn: psycopg.Connection,
+        flow_name: str,
+        records: Iterable[tuple[str, Mapping[str, Any]]],
+        priority: int,
+        run_at: datetime | None,
+        dedup_key: str | None,
+    ) -> int:
+        """Add in a transaction of the caller's, by arguments that were checked."""
+        count = 0
+        for chunk in _chunks(records, dedup_key):
+            document = f"[{','.join(text for _, text, _ in chunk)}]"
+            keys = None if dedup_key is None else [key for _, _, key in chunk]
+            try:
+                row = conn.execute(ADD, [flow_name, document, priority, run_at, keys]).fetchone()
+            except InvalidArgument as exc:
+                raise _renamed(exc, [name for name, _, _ in chunk]) from exc
+            count += row[0] if row else 0
         return count
 
     def claim_records_batch(self, flow_name: str, batch_size: int, *, lease: timedelta | None = None) -> list[Record]:
@@ -312,7 +324,7 @@ class DistributedProcessor:
             "queue_status": queue["queue_status"],
             "problems": queue["problems"],
             "instance_info": {"instance_id": self.instance_id, "hostname": self.hostname},
-            "timestamp": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "timestamp": timestamp(),
         }
 
     def _token(self, record_id: int, token: int | None) -> int:
@@ -343,7 +355,7 @@ def _chunks(
     size = 0
     for name, record in records:
         text = encode_object(record, name)
-        chunk.append((name, text, None if dedup_key is None else _dedup_key(record, dedup_key, name)))
+        chunk.append((name, text, None if dedup_key is None else dedup_key_of(record, dedup_key, name)))
         size += len(text)
         if len(chunk) >= CHUNK or size >= CHUNK_SIZE:
             yield chunk
@@ -352,7 +364,8 @@ def _chunks(
         yield chunk
 
 
-def _dedup_key(record: Mapping[str, Any], field: str, name: str) -> str:
+def dedup_key_of(record: Mapping[str, Any], field: str, name: str) -> str:
+    """The key of a record that an error calls `name`."""
     key = record.get(field)
     if key is None:
         raise ValueError(f"{name} has no {field!r}, which is to be its dedup key")

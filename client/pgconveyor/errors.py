@@ -20,6 +20,9 @@ for each code of class WQ.
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+from typing import Any
+
 import psycopg
 
 __all__ = [
@@ -31,6 +34,8 @@ __all__ = [
     "RecordNotFound",
     "SchemaMissing",
     "SessionNotOwn",
+    "error_document",
+    "timestamp",
 ]
 
 
@@ -65,3 +70,13 @@ class SchemaMissing(RuntimeError):
 
 class ClientOutdated(QueueError, SchemaMissing, code="WQ901", name="CLIENT_OUTDATED"):
     """The database has a breaking migration that this client does not know: upgrade the client."""
+
+
+def error_document(error: str, error_type: str, **context: Any) -> dict[str, Any]:
+    """What a failed operation returns (contract: Error Response Format); `context` has record_id and flow_name."""
+    return {"status": "failed", "error": error, "error_type": error_type, "timestamp": timestamp(), "context": context}
+
+
+def timestamp() -> str:
+    """Now, in UTC, as the contract writes it."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -10,18 +10,22 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, suppress
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import psycopg
 
+from pgconveyor.config import ConfigManager
 from pgconveyor.database import DatabaseManager
 from pgconveyor.distributed import DistributedProcessor, Record
 from pgconveyor.errors import ClaimLost, DatabaseUnavailable
 
-__all__ = ["Context", "Handler", "PermanentError", "bind", "load"]
+__all__ = ["Context", "Handler", "PermanentError", "bind", "handler", "handler_of", "load", "path_of"]
 
 Result = Mapping[str, Any] | None
 Handler = Callable[[Any], Result] | Callable[[Any, Any], Result]
+AnyHandler = TypeVar("AnyHandler", bound=Callable[..., Any])
+
+_registered: dict[str, Handler] = {}
 
 
 class PermanentError(Exception):
@@ -98,6 +102,57 @@ class Context:
             manager.__exit__(type(error) if error else None, error, None)
 
 
+def handler(flow_name: str) -> Callable[[AnyHandler], AnyHandler]:
+    """
+    Register the decorated function as the handler of a flow.
+
+    Raises `ValueError` when it cannot be one, or another function is the flow's handler already.
+    """
+    if not isinstance(flow_name, str) or not flow_name.strip():
+        raise ValueError(f"flow_name is {flow_name!r:.100}: write @handler('the name of the flow')")
+
+    def register(function: AnyHandler) -> AnyHandler:
+        bind(function)
+        known = _registered.get(flow_name)
+        # The same one comes again when its module is loaded under a second name, as __main__ is.
+        if known is not None and _name(known) != _name(function):
+            raise ValueError(f"flow {flow_name!r} has two handlers: {known!r} and {function!r}")
+        _registered[flow_name] = function
+        return function
+
+    return register
+
+
+def handler_of(flow_name: str, path: str | None = None) -> Handler:
+    """
+    The handler of a flow: the one registered, else that of `path`, else of the flow's setting `handler`.
+
+    Raises `ValueError` when there is none, or the path does not lead to one.
+    """
+    if flow_name in _registered:
+        return _registered[flow_name]
+    config = ConfigManager(flow_name)
+    path = path or config.get_variable("handler")
+    if path is None:
+        name = config.names("handler")[0]
+        raise ValueError(
+            f"flow {flow_name!r} has no handler: decorate a function with @handler({flow_name!r}) and import its module"
+            f" first, or set {name} to package.module:function"
+        )
+    return load(path)
+
+
+def _name(function: object) -> str:
+    return getattr(function, "__qualname__", repr(function))
+
+
+def path_of(function: Handler) -> str | None:
+    """Where another process finds the function; None when it cannot."""
+    module, name = getattr(function, "__module__", "__main__"), getattr(function, "__name__", "")
+    is_there = module != "__main__" and getattr(sys.modules.get(module), name, None) is function
+    return f"{module}:{name}" if is_there else None
+
+
 def load(path: str) -> Handler:
     """
     The function that `package.module:function` names; modules are also looked for in the current directory.
@@ -115,24 +170,24 @@ def load(path: str) -> Handler:
         if isinstance(exc, ModuleNotFoundError) and f"{module_name}.".startswith(f"{exc.name}."):
             raise ValueError(f"handler is {path!r}: {exc}; is it in the current directory or on PYTHONPATH?") from exc
         raise ValueError(f"handler is {path!r}: importing it failed: {type(exc).__name__}: {exc}") from exc
-    handler = getattr(module, name, None)
-    if not callable(handler):
+    function = getattr(module, name, None)
+    if not callable(function):
         raise ValueError(f"handler is {path!r}: {module.__name__} has no function {name!r}")
-    bind(handler)
-    return handler  # type: ignore[no-any-return]
+    bind(function)
+    return function  # type: ignore[no-any-return]
 
 
-def bind(handler: Handler) -> Callable[[Mapping[str, Any], Context], Result]:
+def bind(function: Handler) -> Callable[[Mapping[str, Any], Context], Result]:
     """Either form as a function of record and context. Raises `ValueError` for a function that is neither."""
     try:
-        parameters = inspect.signature(handler).parameters.values()
+        parameters = inspect.signature(function).parameters.values()
     except (TypeError, ValueError):
-        raise ValueError(f"handler {handler!r} cannot be inspected: give a Python function") from None
+        raise ValueError(f"handler {function!r} cannot be inspected: give a Python function") from None
     positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
     required = [p for p in positional if p.default is p.empty]
     if any(p.kind is p.KEYWORD_ONLY and p.default is p.empty for p in parameters) or len(required) not in (1, 2):
-        raise ValueError(f"handler {handler!r} must take (payload) or (record, context)")
-    function: Callable[..., Result] = handler
+        raise ValueError(f"handler {function!r} must take (payload) or (record, context)")
+    call: Callable[..., Result] = function
     if len(required) == 1:
-        return lambda record, _context: function(record["payload"])
-    return lambda record, context: function(record, context)
+        return lambda record, _context: call(record["payload"])
+    return lambda record, context: call(record, context)

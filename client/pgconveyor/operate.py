@@ -25,7 +25,7 @@ __all__ = ["COMMANDS"]
 
 console = Console(highlight=False)
 
-flow_argument = click.argument("flow")
+flow_argument = click.argument("flow", is_eager=True)  # known when another argument is refused
 RECORD_ID = click.IntRange(1, 2**63 - 1)
 ids_argument = click.argument("ids", metavar="ID…", type=RECORD_ID, nargs=-1, required=True)
 

@@ -6,7 +6,9 @@ import re
 
 import click
 
-__all__ = ["SECONDS", "database_option", "json_option", "yes_option"]
+__all__ = ["ASKED", "SECONDS", "database_option", "json_option", "yes_option"]
+
+ASKED = "pgconveyor.asked"  # in the meta of contexts: the parameters of a command that is to print JSON
 
 _UNITS = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _MOST = 36000 * 86400.0  # 100 years as intervals are compared, of 360 days; the server takes no longer lease
@@ -37,6 +39,15 @@ database_option = click.option(
     help="The database, as the configuration names it.",
 )
 
-json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+
+def _note(ctx: click.Context, _param: click.Parameter, value: bool) -> bool:
+    if value:
+        ctx.meta[ASKED] = ctx.params  # which is being filled
+    return value
+
+
+json_option = click.option(
+    "--json", "as_json", is_flag=True, is_eager=True, callback=_note, help="Print one JSON document, errors too."
+)
 
 yes_option = click.option("--yes", is_flag=True, help="Do it; without this nothing is changed.")

@@ -88,8 +88,16 @@ def _of_flows(flow: str | None) -> Iterator[Row]:
         yield _read(f"{tunables.PROCESSOR}.{tunable.key}", tunable.read, tunables.PROCESSOR)
     if flow is None:
         return
-    for tunable in (*tunables.FLOW_BATCH_SIZES, tunables.USE):
+    for tunable in (
+        *tunables.FLOW_BATCH_SIZES,
+        tunables.LEASE,
+        tunables.USE,
+        tunables.PERCENT,
+        tunables.FALL_BACK,
+    ):
         yield _read(f"{flow}.{tunable.key}", tunable.read, flow)
+    found = ConfigManager(flow).find("handler")
+    yield _row(f"{flow}.handler", found.text if found else None, found)
     yield _read(f"batch size of {flow}", tunables.batch_size, flow)
 
 

@@ -3,63 +3,20 @@
 from __future__ import annotations
 
 import logging
-import traceback
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import timedelta
 from queue import Empty, SimpleQueue
-from threading import Lock, Thread
-from typing import Any
+from threading import Thread
 
-import psycopg
-
-from pgconveyor.distributed import COMPLETE, DistributedProcessor, Record
-from pgconveyor.documents import Document, encode_object, storable
-from pgconveyor.errors import ClaimLost, DatabaseUnavailable
-from pgconveyor.handlers import Context, Handler, PermanentError, bind
+from pgconveyor.distributed import DistributedProcessor, Record
+from pgconveyor.handlers import Context, Handler, bind
+from pgconveyor.handling import Answer, details, handle
+from pgconveyor.held import Held
 from pgconveyor.outbox import Outbox
 
-__all__ = ["Answer", "HandlerThreads", "Held", "failure_of"]
+__all__ = ["HandlerThreads"]
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(slots=True, eq=False)
-class Answer:
-    """What became of a record in its handler: a result, or a failure, or it was answered there, or give it back."""
-
-    record: Record
-    result: Document | None = None
-    failure: Mapping[str, Any] | None = None
-    is_done: bool = False
-    is_lost: bool = False
-
-
-@dataclass(slots=True)
-class Held:
-    """The records whose claims this worker keeps alive."""
-
-    records: dict[int, Record] = field(default_factory=dict)
-    lock: Lock = field(default_factory=Lock)
-
-    def add(self, records: Sequence[Record]) -> None:
-        with self.lock:
-            self.records.update((record["claim_token"] << 64 | record["id"], record) for record in records)
-
-    def drop(self, records: Sequence[Record]) -> None:
-        with self.lock:
-            for record in records:
-                self.records.pop(record["claim_token"] << 64 | record["id"], None)
-
-    def has(self, record: Record) -> bool:
-        return (record["claim_token"] << 64 | record["id"]) in self.records
-
-    def __len__(self) -> int:
-        return len(self.records)
-
-    def all(self) -> list[Record]:
-        with self.lock:
-            return list(self.records.values())
 
 
 class HandlerThreads:
@@ -144,7 +101,7 @@ class HandlerThreads:
                     "record %s: its handler has been silent for %.0f s and is given up; the claim will end",
                     context.record["id"],
                     context.silent_for,
-                    extra=_details(context.record),
+                    extra=details(context.record),
                 )
                 self.answers.put(None)
 
@@ -157,66 +114,4 @@ class HandlerThreads:
 
     def _handle(self, record: Record) -> Answer:
         context = self._running[id(record)] = Context(record, self._processor, self._lease)
-        if logger.isEnabledFor(logging.DEBUG):
-            logger.debug("record %s: %r", record["id"], record["payload"], extra=_details(record))
-        try:
-            result = self._calls[record["flow_name"]](record, context)
-            text = encode_object({} if result is None else result, "the handler's result")
-            if not context.is_used:
-                return Answer(record, result=text)
-            context.connection.execute(COMPLETE, [record["id"], text, record["claim_token"]])
-        except BaseException as exc:  # noqa: BLE001  whatever the handler raises is its record's failure
-            return self._failed(record, context, exc)
-        return self._committed(record, context)
-
-    def _committed(self, record: Record, context: Context) -> Answer:
-        try:
-            context.close()
-        except DatabaseUnavailable:
-            return Answer(record)
-        except psycopg.Error as exc:
-            return Answer(record, failure=failure_of(exc))
-        return Answer(record, is_done=True)
-
-    def _failed(self, record: Record, context: Context, exc: BaseException) -> Answer:
-        is_broken = context.is_broken
-        try:
-            context.close(exc)
-        except BaseException as again:  # noqa: BLE001  it comes back translated, or the roll-back failed as well
-            exc = again
-        if isinstance(exc, ClaimLost):
-            logger.warning("record %s: %s", record["id"], exc.diag.message_primary or exc, extra=_details(record))
-            return Answer(record, is_lost=True)
-        if is_broken:
-            return Answer(record)
-        logger.warning(
-            "record %s failed: %s: %s", record["id"], type(exc).__name__, _in_short(exc), extra=_details(record)
-        )
-        return Answer(record, failure=failure_of(exc))
-
-
-def failure_of(exc: BaseException) -> dict[str, Any]:
-    """The failure that an exception is: error, error_type, context and permanent."""
-    return {
-        "error": _text(exc),
-        "error_type": storable(type(exc).__name__),
-        "context": {"traceback": storable("".join(traceback.format_exception(exc))[-4000:])},
-        "permanent": isinstance(exc, PermanentError),
-    }
-
-
-def _text(exc: BaseException) -> str:
-    try:
-        return storable(str(exc) or repr(exc))
-    except Exception:  # noqa: BLE001  an exception may fail to describe itself
-        return f"{type(exc).__name__}, which has no text"
-
-
-def _in_short(exc: BaseException) -> str:
-    """One line for the log; all of it is with the record."""
-    text = " ".join(_text(exc).split())
-    return text if len(text) <= 200 else f"{text[:200]} …"
-
-
-def _details(record: Record) -> dict[str, Any]:
-    return {"record_id": record["id"], "flow": record["flow_name"]}
+        return handle(self._calls[record["flow_name"]], record, context)

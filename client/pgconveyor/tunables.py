@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 from pgconveyor.casts import Setting, cast
 from pgconveyor.config import ConfigManager
 
-__all__ = ["batch_size_of", "cleanup_timeout_hours", "max_retries", "pool_size_of", "pool_timeout_of", "uses_queue"]
+__all__ = [
+    "batch_size_of",
+    "cleanup_timeout_hours",
+    "distributed_percent",
+    "falls_back",
+    "lease_of",
+    "max_retries",
+    "pool_size_of",
+    "pool_timeout_of",
+    "uses_queue",
+]
 
 PROCESSOR = "distributed_processor"  # looked for like a flow, as the contract's names have it
 
@@ -44,7 +55,10 @@ DEFAULT_BATCH_SIZE = _batch("default_batch_size", 100)
 FLOW_BATCH_SIZES = [_batch("distributed_batch_size", None), _batch("batch_size", None)]
 TIMEOUT = Tunable("cleanup_timeout_hours", float, None, 1e-6, 1e6, "hours above 0, such as 0.5")
 RETRIES = Tunable("max_retries", int, 3, 0, 2**31 - 1, "a whole number from 0 up")
+LEASE = Tunable("lease_seconds", float, 60.0, 1, 86400, "seconds from 1 to 86400, a day")
 USE = Tunable("use_distributed_processing", bool, False)
+PERCENT = Tunable("distributed_percent", float, 100.0, 0, 100, "a number from 0 to 100")
+FALL_BACK = Tunable("fall_back_to_standard", bool, False)
 
 
 def pool_size(database_name: str) -> Tunable:
@@ -78,6 +92,11 @@ def batch_size_of(flow_name: str, argument: int | None = None) -> int:
     return argument if argument is not None else int(batch_size(flow_name)[0])
 
 
+def lease_of(flow_name: str) -> timedelta:
+    """How long a claim of the Prefect flow lasts without a heartbeat."""
+    return timedelta(seconds=LEASE.read(flow_name)[0])
+
+
 def cleanup_timeout_hours() -> float | None:
     """After how many hours of silence an explicit clean-up takes a record back; None: it goes by leases alone."""
     value: float | None = TIMEOUT.read(PROCESSOR)[0]
@@ -92,6 +111,16 @@ def max_retries() -> int:
 def uses_queue(flow_name: str) -> bool:
     """Whether a flow that can do both is to use the queue; no flow does unless it is told to."""
     return bool(USE.read(flow_name)[0])
+
+
+def distributed_percent(flow_name: str) -> float:
+    """How many of the records of a flow that uses the queue go there, in percent."""
+    return float(PERCENT.read(flow_name)[0])
+
+
+def falls_back(flow_name: str) -> bool:
+    """Whether records that cannot be enqueued are processed in standard mode."""
+    return bool(FALL_BACK.read(flow_name)[0])
 
 
 def pool_size_of(database_name: str) -> int:

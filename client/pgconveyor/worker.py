@@ -25,8 +25,10 @@ from pgconveyor.database import DatabaseManager
 from pgconveyor.distributed import DistributedProcessor, Record
 from pgconveyor.errors import DatabaseUnavailable
 from pgconveyor.handlers import Handler
+from pgconveyor.handling import Answer, send, send_one
+from pgconveyor.held import Held
 from pgconveyor.remedies import in_short
-from pgconveyor.threads import Answer, HandlerThreads, Held, failure_of
+from pgconveyor.threads import HandlerThreads
 
 __all__ = ["Summary", "Worker"]
 
@@ -243,7 +245,7 @@ class Worker:
 
     def _send_all(self) -> None:
         try:
-            self._send(self._unsent)
+            self._sent(self._unsent, send(self._processor, self._unsent))
         except psycopg.DatabaseError:
             # One of them cannot be stored: find it, and keep the others.
             for answer in list(self._unsent):
@@ -253,28 +255,14 @@ class Worker:
 
     def _send_one(self, answer: Answer) -> None:
         try:
-            self._send([answer])
-        except psycopg.DatabaseError as exc:
-            if answer.failure is None:
-                self._send_one(Answer(answer.record, failure=failure_of(exc)))
-            else:
-                logger.exception("record %s could not be answered; its lease will end", answer.record["id"])
-                self._held.drop([answer.record])
+            sent, outcomes = send_one(self._processor, answer)
+            self._sent([sent], outcomes)
+        except psycopg.DatabaseError:
+            logger.exception("record %s could not be answered; its lease will end", answer.record["id"])
+            self._held.drop([answer.record])
 
-    def _send(self, answers: Sequence[Answer]) -> None:
-        completed = [(a.record, a.result) for a in answers if a.result is not None]
-        failed = [(a.record, a.failure) for a in answers if a.failure is not None]
-        unknown = [a.record for a in answers if not (a.is_done or a.is_lost or a.result is not None or a.failure)]
-        outcomes = {
-            "completed": self._processor.mark_records_completed(completed) if completed else [],
-            "failed": self._processor.mark_records_failed(failed) if failed else [],
-            # The commit was not acknowledged: only if it did not happen is there something to give back.
-            "released": self._processor.release_records(unknown) if unknown else [],
-        }
+    def _sent(self, answers: Sequence[Answer], outcomes: Mapping[str, list[str]]) -> None:
         self._held.drop([answer.record for answer in answers])
-        self._count(answers, outcomes)
-
-    def _count(self, answers: Sequence[Answer], outcomes: Mapping[str, list[str]]) -> None:
         self.summary.completed += sum(a.is_done for a in answers)
         self.summary.lost += sum(a.is_lost for a in answers)
         for name, of_each in outcomes.items():
@@ -320,12 +308,7 @@ class Worker:
         return thread
 
     def _heartbeat(self) -> None:
-        records = self._held.all()
-        for start in range(0, len(records), 1000):
-            part = records[start : start + 1000]
-            ends = self._processor.extend_leases(part, self._lease)
-            lost = [record for record, end in zip(part, ends, strict=True) if end is None]
-            self._held.drop(lost)
+        self._held.extend(self._processor, self._lease)
 
     def _maintain(self) -> None:
         """To be called every `MAINTAIN_EVERY`; many workers that sleep would only be busy with that."""

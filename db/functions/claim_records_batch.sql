@@ -1,10 +1,9 @@
--- Hand up to p_batch_size records of a flow to one caller: highest priority first, then due time, then id.
--- Callers never wait for each other and never get the same record.  When the lease ends maintain() gives the
--- record to somebody else, and this token stops working.
--- Walks the priority levels from the top: a seek finds the next level that has records, one statement takes
--- from it.  Starts at the session's floor while there is one (see scan_floor).
--- A record that ended its claims twice without an answer may be what ended its workers: it is handed out alone, so that
--- its neighbours do not use up their crash budgets with it.
+-- Hand up to p_batch_size records of a flow to one caller: highest priority first, then due time, then id.  Callers
+-- never wait for each other and never get the same record.  When the lease ends maintain() gives the record to
+-- somebody else, and this token stops working.
+-- Walks the priority levels from the top: a seek finds the next level that has records, one statement takes from it.
+-- Starts at the session's floor while there is one (see scan_floor).  A record that ended its claims twice without an
+-- answer may be what ended its workers: it is handed out alone, or its neighbours would use up their crash budgets.
 create or replace function conveyor.claim_records_batch(
     p_flow_name  text,
     p_batch_size integer,
@@ -52,7 +51,6 @@ declare
     v_count     integer;
     v_left      integer := p_batch_size;
 begin
-    perform conveyor._check_flow_name(p_flow_name);
     if (p_batch_size between 1 and 100000) is not true then
         perform conveyor._raise_invalid('p_batch_size', p_batch_size::text, 'a number from 1 to 100000');
     end if;
@@ -92,8 +90,7 @@ begin
                         claim_token      = v_token,
                         lease_expires_at = v_lease_end,
                         heartbeat_at     = null
-                    -- An array of places, not "id in (select … for update)": under a nested loop that ran the
-                    -- subquery again for each row, and handed out more than the limit.
+                    -- An array: "id in (select … for update)" ran again for each row, and took more than the limit.
                     where q.ctid = any (array(
                         select p.ctid
                         from conveyor.processing_queue as p
@@ -118,7 +115,6 @@ begin
                 exit when v_left = 0;
                 continue when v_alone;  -- others have all suspects of this level: now the rest
             end if;
-
             -- On to the next level.
             v_at := row(v_at.rank, timestamptz 'infinity', 9223372036854775807, v_at.looked_at, v_at.look_took);
         end loop;
@@ -130,6 +126,10 @@ begin
         v_full := true;
         v_started := clock_timestamp();
     end loop;
+
+    if v_left = p_batch_size then
+        perform conveyor._check_flow_name(p_flow_name);  -- only here: one that no record can have finds none
+    end if;
 
     -- Much skipped?  Entries count while they are not marked dead (an old snapshot), pages once they are.
     if pg_stat_get_xact_tuples_returned(c_index) - v_read >= 256 + 4 * p_batch_size::bigint + 2 * v_levels

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
@@ -19,6 +18,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
+from own_process import OwnProcess
 from pgconveyor.database import DatabaseManager
 from pgconveyor.distributed import DistributedProcessor
 from pgconveyor.embedded import EmbeddedServer
@@ -182,45 +182,22 @@ def answered(record, context):
 """
 
 
-class WorkerProcess:
-    """A real `pgconveyor worker`; its output goes to a file, so that it never waits for a reader."""
-
-    def __init__(self, command: list[str], cwd: Path, log: Path, env: dict[str, str]) -> None:
-        self._log = log
-        with log.open("wb") as output:
-            self.process = subprocess.Popen(command, cwd=cwd, env=env, stdout=output, stderr=output)
-
-    @property
-    def pid(self) -> int:
-        return self.process.pid
-
-    def send(self, number: signal.Signals) -> None:
-        self.process.send_signal(number)
-
-    def wait(self, seconds: float = 30) -> int:
-        return self.process.wait(seconds)
-
-    def log(self) -> str:
-        return self._log.read_text()
-
-
 @pytest.fixture
-def start_worker(rpa_db: DatabaseManager, tmp_path: Path) -> Iterator[Callable[..., WorkerProcess]]:  # noqa: ARG001
-    """Start workers of flow `f` with a handler of JOBS, in tmp_path; what still runs at the end is killed."""
-    started: list[WorkerProcess] = []
+def start_worker(rpa_db: DatabaseManager, tmp_path: Path) -> Iterator[Callable[..., OwnProcess]]:  # noqa: ARG001
+    """Start real workers of flow `f` with a handler of JOBS, in tmp_path; what still runs at the end is killed."""
+    started: list[OwnProcess] = []
     (tmp_path / "jobs.py").write_text(JOBS)
 
-    def start(handler: str, *options: object, **env: str) -> WorkerProcess:
+    def start(handler: str, *options: object, **env: str) -> OwnProcess:
         command = [sys.executable, "-W", "error", "-m", "pgconveyor", "worker", "--flow", "f", "--handler", handler]
         command += ["--poll", "50ms", *map(str, options)]
         log = tmp_path / f"worker-{len(started)}.log"
-        started.append(WorkerProcess(command, tmp_path, log, os.environ | env))
+        started.append(OwnProcess(command, tmp_path, log, os.environ | env))
         return started[-1]
 
     yield start
     for worker in started:
-        worker.process.kill()
-        worker.process.wait()
+        worker.end()
 
 
 # Seat -1 is the door. Quiet: asleep, and not only between two looks.

@@ -197,18 +197,20 @@ def test_of_many_folders_at_once_each_answer_is_told_once(connect: Connect) -> N
 def test_verbs_fill_the_minutes_with_how_long_records_waited_and_ran(conn: psycopg.Connection) -> None:
     configure(conn, "f", retry_delay="1 h", max_retries=1)
     add(conn, "f", 4)
+    add(conn, "g", 1)
     conn.execute(f"update {QUEUE} set created_at = created_at - interval '1 hour'")
-    held = claim(conn, "f", 4)
+    held, other = claim(conn, "f", 4), claim(conn, "g", 1)
     conn.execute(f"update {QUEUE} set claimed_at = claimed_at - interval '1 minute'")
-    complete(conn, held[:2])
+    complete(conn, held[:1])
+    complete(conn, [*held[1:2], *other])  # of two flows at once
     answer(conn, "fail", held[2:3], {"error": "boom"})  # will be tried again: no end
     answer(conn, "fail", held[3:], {"error": "boom", "permanent": True})
     maintain(conn)
     query = "select sum(completed), sum(failed), sum(wait_seconds), sum(run_seconds) from conveyor.flow_minute"
     [(completed, failed, wait, run)] = conn.execute(query).fetchall()
-    assert (completed, failed) == (2, 1)
-    assert wait == pytest.approx(2 * 3540, abs=60)
-    assert run == pytest.approx(2 * 60, abs=60)
+    assert (completed, failed) == (3, 1)
+    assert wait == pytest.approx(3 * 3540, abs=60)
+    assert run == pytest.approx(3 * 60, abs=30)
 
 
 def test_what_moves_nothing_writes_no_delta(conn: psycopg.Connection) -> None:

@@ -192,7 +192,14 @@ sys.modules["prefect"] = None  # importing it would be an error
 import core, pgconveyor
 for package in (core, pgconveyor):
     for module in pkgutil.iter_modules(package.__path__, package.__name__ + "."):
-        if not module.name.endswith("__main__"):
+        if module.name.endswith("flow_template"):
+            try:
+                importlib.import_module(module.name)
+            except ImportError as exc:
+                assert "pip install 'pgconveyor[prefect]'" in str(exc)
+            else:
+                raise AssertionError(module.name)
+        elif not module.name.endswith("__main__"):
             importlib.import_module(module.name)
 del sys.modules["prefect"]
 from core.config import ConfigManager

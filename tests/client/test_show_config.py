@@ -46,7 +46,11 @@ def test_each_setting_says_where_it_comes_from(tmp_path: Path, monkeypatch: pyte
         "distributed_processor.max_retries": (4, str(path), "GLOBAL_MAX_RETRIES"),
         "rpa1.distributed_batch_size": (None, "not set", None),
         "rpa1.batch_size": (7, str(path), "STAGING_RPA1_BATCH_SIZE"),
+        "rpa1.lease_seconds": (60, "default", None),
         "rpa1.use_distributed_processing": (False, "default", None),
+        "rpa1.distributed_percent": (100, "default", None),
+        "rpa1.fall_back_to_standard": (False, "default", None),
+        "rpa1.handler": (None, "not set", None),
         "batch size of rpa1": (7, str(path), "STAGING_RPA1_BATCH_SIZE"),
     }
 

@@ -1,6 +1,6 @@
 -- conveyor.get_queue_status: counts by status, in total and by flow; exact, whoever wrote the rows.
 begin;
-select plan(22);
+select plan(23);
 
 select is(
     conveyor.get_queue_status(),
@@ -90,6 +90,20 @@ select is(
         "moved": {"pending": 0, "processing": 0, "completed": 0, "failed": 1}
     }',
     'a record that moved to another flow is counted there'
+);
+
+update conveyor.processing_queue as q
+set status = 'pending'
+where q.flow_name <> 'survey';
+
+update conveyor.processing_queue as q
+set flow_name = 'invoice'
+where q.flow_name <> 'survey';
+
+select is(
+    (conveyor.get_queue_status() -> 'by_flow') - 'survey',
+    '{"invoice": {"pending": 5, "processing": 0, "completed": 0, "failed": 0}}',
+    'records that join another flow, none changing its status, are counted there'
 );
 
 create temporary table deleted on commit drop as

@@ -644,13 +644,12 @@ comment on function conveyor.add_records_to_queue is
     'Adds a JSON array of payloads and returns the number of new records.';
 
 -- claim
--- Hand up to p_batch_size records of a flow to one caller: highest priority first, then due time, then id.
--- Callers never wait for each other and never get the same record.  When the lease ends maintain() gives the
--- record to somebody else, and this token stops working.
--- Walks the priority levels from the top: a seek finds the next level that has records, one statement takes
--- from it.  Starts at the session's floor while there is one (see scan_floor).
--- A record that ended its claims twice without an answer may be what ended its workers: it is handed out alone, so that
--- its neighbours do not use up their crash budgets with it.
+-- Hand up to p_batch_size records of a flow to one caller: highest priority first, then due time, then id.  Callers
+-- never wait for each other and never get the same record.  When the lease ends maintain() gives the record to
+-- somebody else, and this token stops working.
+-- Walks the priority levels from the top: a seek finds the next level that has records, one statement takes from it.
+-- Starts at the session's floor while there is one (see scan_floor).  A record that ended its claims twice without an
+-- answer may be what ended its workers: it is handed out alone, or its neighbours would use up their crash budgets.
 create or replace function conveyor.claim_records_batch(
     p_flow_name  text,
     p_batch_size integer,
@@ -698,7 +697,6 @@ declare
     v_count     integer;
     v_left      integer := p_batch_size;
 begin
-    perform conveyor._check_flow_name(p_flow_name);
     if (p_batch_size between 1 and 100000) is not true then
         perform conveyor._raise_invalid('p_batch_size', p_batch_size::text, 'a number from 1 to 100000');
     end if;
@@ -738,8 +736,7 @@ begin
                         claim_token      = v_token,
                         lease_expires_at = v_lease_end,
                         heartbeat_at     = null
-                    -- An array of places, not "id in (select … for update)": under a nested loop that ran the
-                    -- subquery again for each row, and handed out more than the limit.
+                    -- An array: "id in (select … for update)" ran again for each row, and took more than the limit.
                     where q.ctid = any (array(
                         select p.ctid
                         from conveyor.processing_queue as p
@@ -764,7 +761,6 @@ begin
                 exit when v_left = 0;
                 continue when v_alone;  -- others have all suspects of this level: now the rest
             end if;
-
             -- On to the next level.
             v_at := row(v_at.rank, timestamptz 'infinity', 9223372036854775807, v_at.looked_at, v_at.look_took);
         end loop;
@@ -776,6 +772,10 @@ begin
         v_full := true;
         v_started := clock_timestamp();
     end loop;
+
+    if v_left = p_batch_size then
+        perform conveyor._check_flow_name(p_flow_name);  -- only here: one that no record can have finds none
+    end if;
 
     -- Much skipped?  Entries count while they are not marked dead (an old snapshot), pages once they are.
     if pg_stat_get_xact_tuples_returned(c_index) - v_read >= 256 + 4 * p_batch_size::bigint + 2 * v_levels
@@ -1229,14 +1229,13 @@ create or replace function conveyor.mark_records_completed(
 as $$
 #variable_conflict use_column
 declare
-    v_now       constant timestamptz := clock_timestamp();
-    v_forgetful constant text[] := array(select f.flow_name from conveyor.flow as f where not f.keep_input);
-    v_done      bigint[];
+    v_now         constant timestamptz := clock_timestamp();
+    v_done        bigint[];
     v_done_tokens bigint[];
 begin
     perform conveyor._check_answers(p_ids, p_tokens, 'p_results', p_results);
 
-    with answer as materialized (
+    with answer as (
         select distinct on (a.id, a.token) a.id, a.token, a.result
         from rows from (unnest(p_ids), unnest(p_tokens), jsonb_array_elements(p_results))
             with ordinality as a (id, token, result, position)
@@ -1252,7 +1251,11 @@ begin
             failure_kind     = null,
             payload          = a.result,
             -- A record reset by hand after it was completed still has its first question here.
-            input            = case when q.flow_name = any (v_forgetful) then null else coalesce(q.input, q.payload) end
+            input            = case
+                when q.flow_name = any (array(select f.flow_name from conveyor.flow as f where not f.keep_input))
+                    then null
+                else coalesce(q.input, q.payload)
+            end
         from answer as a
         where q.id = any (p_ids)
             and q.id = a.id
@@ -1264,6 +1267,14 @@ begin
     select array_agg(d.id), array_agg(d.token)
     into v_done, v_done_tokens
     from done as d;
+
+    -- Nearly always; a call of _answer_outcomes would cost more than saying so.
+    if cardinality(v_done) = cardinality(p_ids) then
+        return query
+        select a.id, 'done'
+        from unnest(p_ids) as a (id);
+        return;
+    end if;
 
     return query
     select o.id, o.outcome
@@ -2398,18 +2409,26 @@ begin
     into v_flow_names
     from counted as c;
 
-    if v_flow_names is not null then
-        v_rang := conveyor._ring(v_flow_names);
+    -- One flow, whose door is open, is the common case: as an expression here it costs half of the call.
+    if v_flow_names is null
+        or cardinality(v_flow_names) = 1
+        and pg_try_advisory_xact_lock_shared(conveyor._wake_key(v_flow_names[1], 'empty', -1))
+    then
+        return null;
     end if;
+
+    v_rang := conveyor._ring(v_flow_names);
     return null;
 end;
 $$;
 
 comment on function conveyor._count_inserted is
     'Counts the rows of an insert or copy, and rings for those that are pending.';
--- What was, is taken away, and what is, is added: no join of old and new rows.  A statement that moves nothing, such
--- as a heartbeat, writes nothing.  The times are those of records that were completed before it less after it, so
--- that an update of history cancels out.
+-- A statement that moves nothing, such as a heartbeat, writes nothing.  The times are those of records that were
+-- completed before it less after it, so that an update of history cancels out.
+--
+-- Nearly every statement moves records of one flow from one status to one other, and comparing rows with the first is
+-- cheaper than grouping them.  For any other, what was is taken away, and what is, is added: no join of old and new.
 --
 -- Rings for whatever is pending afterwards, also when it was so before: a look that came while the row was locked has
 -- skipped it.
@@ -2421,53 +2440,84 @@ create or replace function conveyor._count_updated()
     set search_path = pg_catalog, pg_temp
 as $$
 declare
+    v_flow_name  text;
+    v_before     text;
+    v_after      text;
+    v_alike      boolean;
     v_flow_names text[];
     v_rang       boolean;
 begin
-    with moved as materialized (
-        select
-            c.flow_name,
-            coalesce(sum(c.rows) filter (where c.status = 'pending'), 0) as pending,
-            coalesce(sum(c.rows) filter (where c.status = 'processing'), 0) as processing,
-            coalesce(sum(c.rows) filter (where c.status = 'completed'), 0) as completed,
-            coalesce(sum(c.rows) filter (where c.status = 'failed'), 0) as failed,
-            coalesce(extract(epoch from sum(c.waited))::float8, 0) as wait_seconds,
-            coalesce(extract(epoch from sum(c.ran))::float8, 0) as run_seconds,
-            bool_or(c.status = 'pending' and c.rows > 0) as rings
-        from (
+    select
+        o.flow_name,
+        o.status,
+        n.status,
+        o.status <> 'completed'
+            and not exists (select from old_row as r where (r.flow_name, r.status) <> (o.flow_name, o.status))
+            and not exists (select from new_row as r where (r.flow_name, r.status) <> (o.flow_name, n.status))
+    into v_flow_name, v_before, v_after, v_alike
+    from (select r.flow_name, r.status from old_row as r limit 1) as o
+    cross join (select r.status from new_row as r limit 1) as n;
+
+    if v_alike then
+        if v_before <> v_after then
+            insert into conveyor.count_delta
+                (flow_name, pending, processing, completed, failed, wait_seconds, run_seconds, counted_at)
             select
-                o.flow_name,
-                o.status,
-                -count(*) as rows,
-                -sum(o.claimed_at - coalesce(o.run_at, o.created_at)) filter (where o.status = 'completed') as waited,
-                -sum(o.completed_at - o.claimed_at) filter (where o.status = 'completed') as ran
-            from old_row as o
-            group by o.flow_name, o.status
-            union all
+                v_flow_name,
+                count(*) * ((v_after = 'pending')::integer - (v_before = 'pending')::integer),
+                count(*) * ((v_after = 'processing')::integer - (v_before = 'processing')::integer),
+                count(*) * (v_after = 'completed')::integer,
+                count(*) * ((v_after = 'failed')::integer - (v_before = 'failed')::integer),
+                coalesce(extract(epoch from sum(n.claimed_at - coalesce(n.run_at, n.created_at))
+                    filter (where v_after = 'completed'))::float8, 0),
+                coalesce(extract(epoch from sum(n.completed_at - n.claimed_at)
+                    filter (where v_after = 'completed'))::float8, 0),
+                clock_timestamp()
+            from new_row as n;
+        end if;
+        v_flow_names := case when v_after = 'pending' then array[v_flow_name] end;
+    else
+        with moved as materialized (
             select
-                n.flow_name,
-                n.status,
-                count(*),
-                sum(n.claimed_at - coalesce(n.run_at, n.created_at)) filter (where n.status = 'completed'),
-                sum(n.completed_at - n.claimed_at) filter (where n.status = 'completed')
-            from new_row as n
-            group by n.flow_name, n.status
-        ) as c
-        group by c.flow_name
-    ),
-    counted as (
-        insert into conveyor.count_delta
-            (flow_name, pending, processing, completed, failed, wait_seconds, run_seconds, counted_at)
-        select
-            m.flow_name, m.pending, m.processing, m.completed, m.failed, m.wait_seconds, m.run_seconds,
-            clock_timestamp()
+                c.flow_name,
+                coalesce(sum(c.sign) filter (where c.status = 'pending'), 0) as pending,
+                coalesce(sum(c.sign) filter (where c.status = 'processing'), 0) as processing,
+                coalesce(sum(c.sign) filter (where c.status = 'completed'), 0) as completed,
+                coalesce(sum(c.sign) filter (where c.status = 'failed'), 0) as failed,
+                coalesce(extract(epoch from sum(c.sign * (c.claimed_at - c.due_at))
+                    filter (where c.status = 'completed'))::float8, 0) as wait_seconds,
+                coalesce(extract(epoch from sum(c.sign * (c.completed_at - c.claimed_at))
+                    filter (where c.status = 'completed'))::float8, 0) as run_seconds,
+                coalesce(bool_or(c.status = 'pending' and c.sign = 1), false) as rings
+            from (
+                select
+                    o.flow_name,
+                    o.status,
+                    coalesce(o.run_at, o.created_at) as due_at,
+                    o.claimed_at,
+                    o.completed_at,
+                    -1 as sign
+                from old_row as o
+                union all
+                select n.flow_name, n.status, coalesce(n.run_at, n.created_at), n.claimed_at, n.completed_at, 1
+                from new_row as n
+            ) as c
+            group by c.flow_name
+        ),
+        counted as (
+            insert into conveyor.count_delta
+                (flow_name, pending, processing, completed, failed, wait_seconds, run_seconds, counted_at)
+            select
+                m.flow_name, m.pending, m.processing, m.completed, m.failed, m.wait_seconds, m.run_seconds,
+                clock_timestamp()
+            from moved as m
+            where (m.pending, m.processing, m.completed, m.failed) <> (0, 0, 0, 0)
+        )
+        select array_agg(m.flow_name)
+        into v_flow_names
         from moved as m
-        where (m.pending, m.processing, m.completed, m.failed) <> (0, 0, 0, 0)
-    )
-    select array_agg(m.flow_name)
-    into v_flow_names
-    from moved as m
-    where m.rings;
+        where m.rings;
+    end if;
 
     if v_flow_names is not null then
         v_rang := conveyor._ring(v_flow_names);
@@ -3704,7 +3754,7 @@ comment on function conveyor._read_floor is
 create or replace function conveyor._next_look(p_floor conveyor.scan_floor)
     returns timestamptz
     language sql
-    immutable parallel safe
+    stable parallel safe
 return (p_floor).looked_at + least(interval '5 s', greatest(interval '0.1 s', 20 * (p_floor).look_took));
 
 comment on function conveyor._next_look is 'When a session with this floor looks from the start again.';

