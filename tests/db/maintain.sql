@@ -257,7 +257,7 @@ select is(pg_temp.again_in(), '20', 'before the lease of a claim that is not the
 select conveyor.configure_flow('short', '{"lease": "1 s"}');
 select is(pg_temp.again_in(), '5', 'not every second');
 select conveyor.configure_flow('short', '{"lease": "1 hour"}');
-select conveyor.add_record('short', '{}');
+insert into conveyor.processing_queue (id, flow_name, payload) values (80001, 'short', '{}');
 select is(count(*), 1::bigint, 'a record is claimed') from conveyor.claim_records_batch('short', 1);
 select is(pg_temp.again_in(), '5', 'what was claimed is to be folded');
 select is(pg_temp.again_in(), '5', 'soon, while a record is held');
