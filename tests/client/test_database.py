@@ -163,9 +163,9 @@ class TestPool:
         configure("rpa_db", dsn, POOL_SIZE=4)
         with DatabaseManager("rpa_db") as manager:
             with manager.connection():  # the pool may be at work in the background
-                wait_until(lambda: manager.get_pool_status()["checked_out"] == 1, 5)
+                wait_until(lambda: manager.get_pool_status()["checked_out"] == 1)
                 status = manager.get_pool_status()
-            wait_until(lambda: manager.get_pool_status()["checked_out"] == 0, 5)
+            wait_until(lambda: manager.get_pool_status()["checked_out"] == 0)
         assert (status["max_connections"], status["utilization_percent"], status["waiting"]) == (4, 25.0, 0)
 
     def test_a_pool_that_stays_busy_is_a_connection_error(self, dsn: str, configure: Fn) -> None:
@@ -212,7 +212,7 @@ class TestPool:
         with pytest.raises(ConnectionError), rpa_db.connection() as lost:  # noqa: PT012
             conn.execute(f"select pg_terminate_backend(pid, 5000) {SESSIONS}")
             lost.execute("select 1")
-        wait_until(lambda: rpa_db.health_check()["status"] == "healthy", 10)
+        wait_until(lambda: rpa_db.health_check()["status"] == "healthy")
         assert rpa_db.execute_query("select 1 as n") == [{"n": 1}]
 
 

@@ -45,7 +45,7 @@ def work(rpa_db: DatabaseManager, queue: Queue, caplog: pytest.LogCaptureFixture
     def work(handler: Fn, n: int = 1, **options: object) -> Summary:
         queue.add(n)
         worker = Worker(rpa_db, {"f": handler}, once=True, grace=1, **options)
-        hurry = threading.Timer(10, lambda: (worker.stop(), worker.stop()))
+        hurry = threading.Timer(60, lambda: (worker.stop(), worker.stop()))
         hurry.start()
         try:
             return worker.run()
@@ -198,7 +198,7 @@ class TestStopping:
         # Two signals before it looks are one.
         queue.wait(lambda: "stopping" in worker.log())
         worker.process.terminate()
-        assert worker.wait(10) == 1
+        assert worker.wait() == 1
         assert "Traceback" not in worker.log()
         # What was answered in an open transaction may be left to its lease.
         assert set(queue.rows("status", "retry_count")[handler == "answered" :]) == {("pending", 0)}

@@ -45,7 +45,7 @@ def more_jobs(tmp_path: Path) -> None:
 def run(rpa_db: DatabaseManager) -> Fn:
     def run(handlers: Mapping[str, Handler], **options: Any) -> Summary:
         worker = Worker(rpa_db, handlers, once=True, **{"grace": 1} | options)
-        hurry = threading.Timer(20, lambda: (worker.stop(), worker.stop()))
+        hurry = threading.Timer(60, lambda: (worker.stop(), worker.stop()))
         hurry.start()
         try:
             return worker.run()
@@ -223,7 +223,7 @@ class TestServerAway:
         for number in range(signals):
             queue.wait(lambda number=number: worker.log().count("told to stop") == number)
             worker.process.terminate()
-        assert worker.wait(20) == 1
+        assert worker.wait() == 1
         assert "Traceback" not in worker.log()
         embedded.start()
         queue.wait(lambda: queue.processor.health_check()["status"] == "healthy")
