@@ -132,7 +132,7 @@ class TestTransactionalHandlers:
 class TestLeases:
     def test_a_heartbeat_keeps_a_record_beyond_its_lease(self, start_worker: Fn, queue: Queue) -> None:
         queue.add(1)
-        worker = start_worker("jobs:gated", "--lease", "1s", "--once")
+        worker = start_worker("jobs:gated", "--lease", "2s", "--once")
         seen = {queue.wait(lambda: tuple(queue.ask(LEASES)))}
         queue.wait(lambda: seen.add(tuple(queue.ask(LEASES))) or len(seen) > 4)  # a third of a lease each
         (queue.path / "open").touch()
