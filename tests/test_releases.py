@@ -35,7 +35,9 @@ def run_pgtap(dsn: str, file: Path) -> str:
     """Run a file by psql; what it said."""
     env = os.environ | {"PGOPTIONS": pgtap.OPTIONS}
     command = [tool("psql"), "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-d", dsn, "-f", str(file)]
-    return subprocess.run(command, env=env, check=True, capture_output=True, text=True, timeout=60).stdout
+    done = subprocess.run(command, env=env, check=False, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 def test_the_schema_is_the_one_that_was_agreed_on(dsn: str) -> None:

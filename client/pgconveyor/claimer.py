@@ -25,7 +25,7 @@ from pgconveyor.distributed import DistributedProcessor, Record
 from pgconveyor.errors import DatabaseUnavailable
 from pgconveyor.handling import Answer
 from pgconveyor.outbox import Outbox
-from pgconveyor.pooling import is_direct
+from pgconveyor.pooling import cut_after, is_direct
 
 __all__ = ["Claimer", "jittered"]
 
@@ -37,6 +37,7 @@ LINGER = (0.001, 0.002, 0.004, 0.008)  # seconds between looks before a seat is 
 WATCH = (0.001, 0.002, 0.004, 0.008)  # seconds between looks while the door cannot be closed
 VAIN = 7  # after n vain rings in a row the door stays open for 2^n ms, up to this n
 SEATS = 8  # sleepers at a place; the others poll
+POLITE = 2.0  # seconds at the end for calling somebody else; whoever is not called finds the free seat by the poll
 MANY = 32  # flows, above which a worker polls: it would hold too many locks, and leave() names a flow up to twice
 
 # Why nothing was claimed, and when to look again, in the session that claimed and by the server's clock.
@@ -143,8 +144,8 @@ class Claimer:
                 if not self._drain(conn):
                     outbox.wait_beside(conn.fileno(), timeout)
                     self._drain(conn)
-        except DatabaseUnavailable:
-            pass  # the next look says so
+        except DatabaseUnavailable as exc:
+            logger.warning("%s; connecting again", exc)
 
     def leave(self) -> None:
         """Give the seats up: there is work for this worker, and others are to be called in its stead."""
@@ -159,10 +160,12 @@ class Claimer:
                 LEAVE, [*_columns(places), [int(place in first) for place in places], batch if flows else None, SEATS]
             )
 
-    def close(self) -> None:
-        """End the session, and with it whatever is held in it."""
-        with suppress(DatabaseUnavailable, psycopg.Error):
-            self.leave()
+    def close(self, deadline: float = math.inf) -> None:
+        """End the session, and with it whatever is held in it; not later than the deadline, however silent it is."""
+        if self._conn is not None:
+            within = min(POLITE, deadline - time.monotonic())
+            with suppress(DatabaseUnavailable, psycopg.Error), cut_after(self._conn, within):
+                self.leave()
         if self._conn is not None:
             self._conn.close()
             self._conn = None

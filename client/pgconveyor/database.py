@@ -90,6 +90,7 @@ class DatabaseManager:
         try:
             with pool.connection() as conn:
                 yield conn
+                note_use(conn)  # not as the pool's reset: that takes a thread of the pool, and a second connection
         except PoolTimeout:
             if conn is not None:
                 raise
@@ -221,12 +222,11 @@ class DatabaseManager:
                 self._pool = ConnectionPool(
                     conninfo,
                     connection_class=self._attempts.connection_class(),
-                    min_size=1,
+                    min_size=0,  # who asks while a pool opens its first makes it open a second one
                     max_size=self._max_size(),
                     timeout=self._max_wait(),
                     configure=settle,
                     check=check_if_idle,
-                    reset=note_use,
                     open=True,
                     name=self.database_name,
                 )

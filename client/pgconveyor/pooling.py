@@ -1,8 +1,12 @@
-"""What the pool does with each connection: when it makes it, gives it out and takes it back."""
+"""What is done with each connection: when it is made, given out, was used, and is not answered."""
 
 from __future__ import annotations
 
+import socket
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from threading import Timer
 from typing import Any, Self
 
 import psycopg
@@ -11,7 +15,7 @@ from psycopg_pool import ConnectionPool
 
 from pgconveyor.remedies import in_short
 
-__all__ = ["PID", "Attempts", "check_if_idle", "is_direct", "note_use", "settle"]
+__all__ = ["PID", "Attempts", "check_if_idle", "cut_after", "is_direct", "note_use", "settle"]
 
 PID = "select pg_backend_pid()"
 
@@ -65,3 +69,24 @@ def check_if_idle(conn: psycopg.Connection[Any]) -> None:
     """A round trip for each use would double the cost of short statements; only a rested connection needs one."""
     if time.monotonic() - vars(conn).get("_pgconveyor_used", 0.0) > IDLE_CHECK:
         ConnectionPool.check_connection(conn)
+
+
+@contextmanager
+def cut_after(conn: psycopg.Connection[Any], seconds: float) -> Iterator[None]:
+    """
+    Lose the connection when it is still in use after so many seconds: a silent network may take a minute to be noticed,
+    and a server that hangs never is.
+    """
+    with socket.fromfd(conn.fileno(), socket.AF_UNSPEC, socket.SOCK_STREAM) as link:
+
+        def cut() -> None:
+            with suppress(OSError):
+                link.shutdown(socket.SHUT_RDWR)
+
+        timer = Timer(max(seconds, 0.0), cut)
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
+            timer.join()

@@ -107,7 +107,8 @@ class Worker:
         self._claimer = Claimer(self._processor, self._flows, lease=self._lease, poll=poll)
         self._suspect: Record | None = None  # waits until nothing else is held
         self._alone: Record | None = None  # runs with nothing else beside it
-        self._pace = 0.0  # records a second
+        self._pace, self._answered_at = 0.0, 0.0  # records a second, and until when it was so
+        self._quiet_until = 0.0  # no housekeeping is due before that, says the database
         self._unsent: list[Answer] = []
         self.summary = Summary()
 
@@ -133,7 +134,7 @@ class Worker:
         for flow_name in self._flows:
             self._processor.get_queue_status(flow_name)
         # Here too, not only in the thread: with `once` this may be all the housekeeping there is.
-        self._processor.maintain()
+        self._maintain()
         begun()
         self._threads.start()
         threads = [
@@ -146,14 +147,14 @@ class Worker:
         try:
             self._work()
         finally:
-            self._claimer.close()
+            self._claimer.close(self._deadline)
             self._drain()
             self._ended.set()
             self._threads.answers.close()
         if not self.summary.abandoned:
             self._threads.end()
             for thread in threads:
-                thread.join()
+                thread.join(max(self._deadline - time.monotonic(), 0.0))
         return self.summary
 
     def _work(self) -> None:
@@ -179,17 +180,20 @@ class Worker:
 
     def _room(self) -> int:
         """
-        How many records to claim: for every thread one, and as many as are done within `AHEAD`, so that slow handlers
-        do not keep from others what they cannot begin. Two batches at most: one runs while the next is claimed.
+        How many records to claim: for every thread one, and as many as are done within `AHEAD` of the last answer, so
+        that slow handlers do not keep from others what they cannot begin. Two batches at most: one runs while the next
+        is claimed.
         """
         if self._is_reserved():
             return 0
-        wanted = max(self._concurrency, min(int(AHEAD * self._pace), 2 * self._batch)) - len(self._held)
+        ahead = max(AHEAD - (time.monotonic() - self._answered_at), 0.0) * self._pace
+        wanted = max(self._concurrency, min(int(ahead), 2 * self._batch)) - len(self._held)
         if wanted < self._batch and self._threads.waiting >= self._concurrency:
             return 0
         return max(min(wanted, self._batch), 0)
 
     def _take(self, claimed: list[Record]) -> None:
+        self._quiet_until = 0.0
         records = self._processor.readable(claimed)
         self._held.add(records)
         if len(records) == 1 and records[0]["crash_count"]:
@@ -226,7 +230,8 @@ class Worker:
                 deadline = time.monotonic() + LINGER
             answers.append(answer)
         if answers:
-            pace = len(answers) / max(time.monotonic() - began, 0.001)
+            self._answered_at = time.monotonic()
+            pace = len(answers) / max(self._answered_at - began, 0.001)
             self._pace += (pace - self._pace) / 2
             if not self._claimer.is_seated:
                 self._claimer.look_now()
@@ -306,7 +311,14 @@ class Worker:
         self._held.extend(self._processor, self._lease)
 
     def _maintain(self) -> None:
-        if orphaned := self._processor.maintain().get("orphaned"):
+        """To be called every `MAINTAIN_EVERY`; many workers that sleep would only be busy with that."""
+        if time.monotonic() < self._quiet_until:
+            return
+        report = self._processor.maintain()
+        # A lease as short as ours must not begin and end unseen.
+        quiet = min(report.get("again_in", 0), self._lease.total_seconds())
+        self._quiet_until = time.monotonic() + quiet * random.uniform(0.5, 1.0) - MAINTAIN_EVERY  # noqa: S311
+        if orphaned := report.get("orphaned"):
             logger.warning("took back %d records whose leases had ended", orphaned)
 
     def _drain(self) -> None:

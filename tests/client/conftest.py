@@ -88,9 +88,9 @@ def other(rpa_db: DatabaseManager) -> Iterator[DistributedProcessor]:  # noqa: A
 
 @pytest.fixture
 def wait_until() -> Callable[..., Any]:
-    """Wait for a condition, and return what it returned."""
+    """Wait for a condition, and return what it returned. A minute, because the machine may be busy."""
 
-    def wait_until(condition: Callable[[], Any], seconds: float = 30) -> Any:
+    def wait_until(condition: Callable[[], Any], seconds: float = 60) -> Any:
         deadline = time.monotonic() + seconds
         while not (value := condition()):
             assert time.monotonic() < deadline, "the condition did not come true"
@@ -117,6 +117,9 @@ class Queue:
 
     def count(self, status: str) -> int:
         return [row[0] for row in self.rows("status")].count(status)
+
+    def wait_for(self, completed: int) -> None:
+        self.wait(lambda: self.count("completed") == completed)
 
 
 @pytest.fixture
@@ -150,43 +153,11 @@ def pgconveyor(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]
     return run
 
 
-JOBS = """
-import os, time
-from pathlib import Path
-
-def until(name):
-    deadline = time.monotonic() + 60
-    while not Path(name).exists():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-
-def quick(payload):
-    return {"n": payload["n"]}
-
-def gated(payload):
-    Path(f"running-{payload['n']}").touch()
-    until("open")
-    return {"n": payload["n"]}
-
-def booked(record, context):
-    context.connection.execute("insert into booking values (%s, %s)", [record["id"], os.getpid()])
-    if record["payload"]["n"] == int(os.environ.get("STUCK_AT", -1)):
-        Path("stuck").touch()
-        until("open")
-    return {"pid": os.getpid()}
-
-def answered(record, context):
-    complete = "select conveyor.mark_record_completed(%s, '{}', %s)"
-    context.connection.execute(complete, [record["id"], record["claim_token"]])
-    gated(record["payload"])
-"""
-
-
 @pytest.fixture
 def start_worker(rpa_db: DatabaseManager, tmp_path: Path) -> Iterator[Callable[..., OwnProcess]]:  # noqa: ARG001
-    """Start real workers of flow `f` with a handler of JOBS, in tmp_path; what still runs at the end is killed."""
+    """Start real workers of flow `f` with a handler of jobs.py, in tmp_path; what still runs at the end is killed."""
     started: list[OwnProcess] = []
-    (tmp_path / "jobs.py").write_text(JOBS)
+    shutil.copy(Path(__file__).with_name("jobs.py"), tmp_path)
 
     def start(handler: str, *options: object, **env: str) -> OwnProcess:
         command = [sys.executable, "-W", "error", "-m", "pgconveyor", "worker", "--flow", "f", "--handler", handler]
@@ -198,6 +169,16 @@ def start_worker(rpa_db: DatabaseManager, tmp_path: Path) -> Iterator[Callable[.
     yield start
     for worker in started:
         worker.end()
+
+
+@pytest.fixture
+def sleeper(start_worker: Callable[..., OwnProcess]) -> Callable[..., OwnProcess]:
+    """Start a worker that runs one record at a time and polls every hour."""
+
+    def start(handler: str = "jobs:quick", *options: object, **env: str) -> OwnProcess:
+        return start_worker(handler, "--poll", "1h", "--concurrency", 1, *options, **env)
+
+    return start
 
 
 # Seat -1 is the door. Quiet: asleep, and not only between two looks.

@@ -163,9 +163,9 @@ class TestPool:
         configure("rpa_db", dsn, POOL_SIZE=4)
         with DatabaseManager("rpa_db") as manager:
             with manager.connection():  # the pool may be at work in the background
-                wait_until(lambda: manager.get_pool_status()["checked_out"] == 1, 5)
+                wait_until(lambda: manager.get_pool_status()["checked_out"] == 1)
                 status = manager.get_pool_status()
-            wait_until(lambda: manager.get_pool_status()["checked_out"] == 0, 5)
+            wait_until(lambda: manager.get_pool_status()["checked_out"] == 0)
         assert (status["max_connections"], status["utilization_percent"], status["waiting"]) == (4, 25.0, 0)
 
     def test_a_pool_that_stays_busy_is_a_connection_error(self, dsn: str, configure: Fn) -> None:
@@ -197,6 +197,11 @@ class TestPool:
             assert manager.execute_query("select count(*), sum(n) from t") == [{"count": 200, "sum": 19900}]
             assert manager.get_pool_status()["pool_size"] <= 3
 
+    def test_who_calls_one_after_the_other_needs_one_session(self, rpa_db: Manager) -> None:
+        pids = {rpa_db.execute_query("select pg_backend_pid() as pid")[0]["pid"] for _ in range(20)}
+        assert len(pids) == 1
+        assert rpa_db.get_pool_status()["pool_size"] == 1
+
     def test_a_closed_manager_opens_again(self, rpa_db: Manager) -> None:
         for _ in range(2):
             assert rpa_db.execute_query("select 1 as n") == [{"n": 1}]
@@ -207,7 +212,7 @@ class TestPool:
         with pytest.raises(ConnectionError), rpa_db.connection() as lost:  # noqa: PT012
             conn.execute(f"select pg_terminate_backend(pid, 5000) {SESSIONS}")
             lost.execute("select 1")
-        wait_until(lambda: rpa_db.health_check()["status"] == "healthy", 10)
+        wait_until(lambda: rpa_db.health_check()["status"] == "healthy")
         assert rpa_db.execute_query("select 1 as n") == [{"n": 1}]
 
 

@@ -36,7 +36,7 @@ class Worker:
 
     def hear(self) -> None:
         """Sleep until somebody rings."""
-        self.claimer.rest(self._outbox, 10)
+        self.claimer.rest(self._outbox, 60)
         assert self.claimer.seconds_left <= 0
 
 

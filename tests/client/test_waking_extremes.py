@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import closing
 
@@ -13,6 +14,7 @@ from pgconveyor.install import install
 from sleepers import FIRST, WATCHING, Sleeper, locks
 from sql import Connect, add, claim, value, wait_until
 
+GID = f"wake {os.getpid()}"  # one namespace for the whole server
 MANY = """
     insert into conveyor.processing_queue (flow_name, payload)
     select case n when 1 then 'f' else 'flow-' || n end, '{}' from generate_series(1, %s) as g (n)
@@ -36,12 +38,11 @@ def prepare(connect: Connect) -> Iterator[Callable[..., None]]:
             producer.execute("select set_config('conveyor.wake', %s, false)", [wake])
             producer.execute("begin")
             add(producer, "f")
-            producer.execute("prepare transaction 'wake'")
+            producer.execute(f"prepare transaction '{GID}'")
 
     yield prepare
-    query = "select count(*) from pg_prepared_xacts where gid = 'wake' and database = current_database()"
-    if value(conn, query):
-        conn.execute("rollback prepared 'wake'")
+    if value(conn, "select count(*) from pg_prepared_xacts where gid = %s", GID):
+        conn.execute(f"rollback prepared '{GID}'")
 
 
 # Two-phase commit
@@ -53,7 +54,7 @@ def test_a_prepared_transaction_keeps_the_door_open(
 ) -> None:
     prepare()
     assert [sleeper.settle(), sleeper.park()] == [WATCHING, WATCHING]
-    conn.execute(f"{end} prepared 'wake'")
+    conn.execute(f"{end} prepared '{GID}'")
     assert sleeper.park() == FIRST
     assert len(claim(sleeper.conn, "f")) == (end == "commit")
     assert sleeper.rung() == []
@@ -71,7 +72,7 @@ def test_who_never_wakes_can_prepare_at_any_time(
 ) -> None:
     sleeper.settle()
     prepare(wake="never")
-    conn.execute("commit prepared 'wake'")
+    conn.execute(f"commit prepared '{GID}'")
     assert sleeper.rung() == []
     assert len(claim(sleeper.conn, "f")) == 1, "the poll finds it"
 
@@ -84,7 +85,7 @@ def test_a_prepared_transaction_keeps_the_door_open_over_a_restart(embedded: Emb
             install(installer)
         conn.execute("begin")
         add(conn, "f")
-        conn.execute("prepare transaction 'wake'")
+        conn.execute(f"prepare transaction '{GID}'")
     embedded.stop()
     embedded.start()
     dsn = embedded.dsn("prepared")
@@ -92,7 +93,7 @@ def test_a_prepared_transaction_keeps_the_door_open_over_a_restart(embedded: Emb
         sleeper = Sleeper(connect)
         with closing(sleeper.conn):
             held = sleeper.settle()
-            conn.execute("commit prepared 'wake'")
+            conn.execute(f"commit prepared '{GID}'")
             assert (held, sleeper.park()) == (WATCHING, FIRST)
             assert len(claim(sleeper.conn, "f")) == 1
 

@@ -1,5 +1,5 @@
 """
-Real workers that sleep: who is woken, by what, and by whom else when the one who answers for the place is gone.
+Real workers that sleep: who is woken, and by what.
 
 They poll once an hour unless it is said otherwise, so that nothing but a call, or a due time, explains what they do.
 """
@@ -11,11 +11,9 @@ import signal
 from collections.abc import Callable
 from typing import Any
 
-import psycopg
 import pytest
 
-from pgconveyor.embedded import EmbeddedServer
-from pgconveyor.install import install
+from sleepers import locks
 
 Fn = Callable[..., Any]
 Queue = Any  # of conftest.py
@@ -25,24 +23,6 @@ ADD = "select conveyor.add_record('f', '{\"n\": 0}')"
 INSERT = f"insert into {QUEUE} (flow_name, payload, status, run_at) values ('f', '{{\"n\": 0}}', "
 FAILED = INSERT + "'failed', null)"
 IN_AN_HOUR = INSERT + "'pending', clock_timestamp() + interval '1 hour')"
-SEATED = "select from pg_locks as l join pg_database as d on d.oid = l.database where l.locktype = 'advisory'"
-HOURLY = ("--poll", "1h")
-
-
-@pytest.fixture
-def sleeper(start_worker: Fn) -> Fn:
-    """Start a worker that runs one record at a time and polls every hour."""
-    return lambda handler="jobs:quick", *options, **env: start_worker(
-        handler, *HOURLY, "--concurrency", 1, *options, **env
-    )
-
-
-def completed(queue: Queue, count: int = 1) -> None:
-    queue.wait(lambda: queue.count("completed") == count)
-
-
-def seated(queue: Queue) -> int:
-    return len(queue.ask(f"{SEATED} and d.datname = current_database()"))
 
 
 WAYS = {
@@ -86,7 +66,7 @@ def test_whoever_makes_a_record_claimable_wakes_a_worker(sleeper: Fn, queue: Que
             copy.write_row(("f", '{"n": 0}'))
     else:
         queue.conn.execute(event)
-    completed(queue)
+    queue.wait_for(1)
 
 
 def test_a_resumed_flow_wakes_and_records_of_a_paused_one_do_not(sleeper: Fn, queue: Queue, asleep: Fn) -> None:
@@ -96,10 +76,10 @@ def test_a_resumed_flow_wakes_and_records_of_a_paused_one_do_not(sleeper: Fn, qu
     queue.add(2)
     assert asleep(reason="paused") == before
     queue.ask("select conveyor.resume_flow('f')")
-    completed(queue, 2)
+    queue.wait_for(2)
     asleep()
     queue.add(1)
-    completed(queue, 3)
+    queue.wait_for(3)
 
 
 def test_a_delayed_record_is_begun_when_it_is_due_and_an_earlier_one_before_it(
@@ -110,7 +90,7 @@ def test_a_delayed_record_is_begun_when_it_is_due_and_an_earlier_one_before_it(
     queue.conn.execute(IN_AN_HOUR)
     asleep()
     queue.conn.execute(INSERT + "'pending', clock_timestamp() + interval '700 ms')")
-    completed(queue)
+    queue.wait_for(1)
     assert queue.ask(f"select status, claimed_at >= run_at from {QUEUE} order by run_at") == [
         ("completed", True),
         ("pending", None),
@@ -125,7 +105,7 @@ def test_of_eight_sleepers_one_runs_the_record_and_one_takes_its_seat(sleeper: F
     first, second, *others = before
     assert list(asleep(7)) == [second, *others]
     (queue.path / "open").touch()
-    completed(queue)
+    queue.wait_for(1)
     after = asleep(8)
     assert set(after) == set(before)
     assert [pid for pid in before if after[pid] != before[pid]] == [first, second]
@@ -139,101 +119,22 @@ def test_after_a_burst_all_sleepers_get_some(sleeper: Fn, queue: Queue, asleep: 
     queue.wait(lambda: queue.count("processing") == 6)
     assert len({instance for (instance,) in queue.rows("flow_instance_id") if instance}) == 6
     (queue.path / "open").touch()
-    completed(queue, 50)
-
-
-class TestAbsence:
-    """Of the worker on seat 0. The other one polls every second: a call may go to somebody who cannot hear it."""
-
-    @pytest.fixture
-    def two(self, sleeper: Fn, asleep: Fn) -> list[Any]:
-        first = sleeper()
-        asleep()
-        second = sleeper("jobs:quick", "--poll", "1s")
-        asleep(2)
-        return [first, second]
-
-    @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
-    def test_of_one_who_is_killed_or_stopped_another_takes_the_next_record(
-        self, two: list[Any], queue: Queue, number: signal.Signals
-    ) -> None:
-        two[0].send(number)
-        queue.add(1)
-        completed(queue)
-        [(instance,)] = queue.rows("flow_instance_id")
-        assert f"as {instance}" in two[1].log()
-
-    def test_one_who_is_stopped_for_a_while_goes_on(self, two: list[Any], queue: Queue) -> None:
-        two[0].send(signal.SIGSTOP)
-        queue.add(1)
-        completed(queue)
-        two[1].process.terminate()
-        assert two[1].wait() == 0
-        two[0].send(signal.SIGCONT)
-        queue.add(1)
-        completed(queue, 2)
-
-
-def test_one_whose_session_is_ended_sits_down_again(sleeper: Fn, queue: Queue, asleep: Fn) -> None:
-    sleeper()
-    [before] = asleep()
-    assert queue.ask("select pg_terminate_backend(%s, 10000)", before) == [(True,)]
-    assert before not in asleep()
-    queue.add(1)
-    completed(queue)
-
-
-class TestRestart:
-    @pytest.fixture
-    def dsn(self, embedded: EmbeddedServer) -> str:
-        with psycopg.connect(embedded.dsn()) as conn:
-            install(conn)
-        return embedded.dsn()
-
-    def test_after_a_restart_of_the_server_it_is_woken_again(
-        self, sleeper: Fn, queue: Queue, asleep: Fn, embedded: EmbeddedServer
-    ) -> None:
-        worker = sleeper()
-        asleep()
-        embedded.stop()
-        queue.wait(lambda: "trying again" in worker.log())
-        embedded.start()
-        with psycopg.connect(embedded.dsn(), autocommit=True) as conn:
-            asleep(conn=conn)
-            conn.execute(ADD)
-            queue.wait(lambda: conn.execute(f"select from {QUEUE} where status = 'completed'").fetchall())
+    queue.wait_for(50)
 
 
 def test_it_keeps_its_seat_while_it_has_a_thread_to_spare(start_worker: Fn, queue: Queue, asleep: Fn) -> None:
-    start_worker("jobs:gated", *HOURLY, "--concurrency", 2)
+    start_worker("jobs:gated", "--poll", "1h", "--concurrency", 2)
     [pid] = asleep()
     queue.add(1)
     queue.wait((queue.path / "running-0").exists)
     assert list(asleep()) == [pid]
     queue.processor.add_records_to_queue("f", [{"n": 1}, {"n": 2}])
     queue.wait((queue.path / "running-1").exists)
-    queue.wait(lambda: not seated(queue))
+    queue.wait(lambda: not locks(queue.conn))
     assert queue.count("pending") == 1
     (queue.path / "open").touch()
-    completed(queue, 3)
+    queue.wait_for(3)
     assert list(asleep()) == [pid]
-
-
-@pytest.mark.parametrize("who", ["first", "last"])
-def test_one_who_is_told_to_stop_leaves_at_once_and_another_is_called(
-    sleeper: Fn, queue: Queue, asleep: Fn, who: str
-) -> None:
-    workers = [sleeper()]
-    first = list(asleep())
-    workers.append(sleeper())
-    [second] = set(asleep(2)) - set(first)
-    workers.pop(0 if who == "first" else 1).process.terminate()
-    assert list(asleep()) == ([second] if who == "first" else first)
-    queue.add(1)
-    completed(queue)
-    workers[0].process.terminate()
-    assert workers[0].wait() == 0
-    assert seated(queue) == 0
 
 
 def test_a_worker_of_several_flows_is_woken_for_each(sleeper: Fn, queue: Queue, asleep: Fn) -> None:
@@ -244,7 +145,7 @@ def test_a_worker_of_several_flows_is_woken_for_each(sleeper: Fn, queue: Queue, 
         queue.processor.add_records_to_queue(flow, [{"n": 0}])
         if flow == "h":
             queue.ask("select conveyor.resume_flow('h')")
-        completed(queue, count)
+        queue.wait_for(count)
 
 
 def test_once_never_sits_down(sleeper: Fn, queue: Queue) -> None:
@@ -258,7 +159,7 @@ def test_once_never_sits_down(sleeper: Fn, queue: Queue) -> None:
     queue.wait(lambda: looks() > before + 20)
     (queue.path / "open").touch()
     assert worker.wait() == 0
-    completed(queue)
+    queue.wait_for(1)
 
 
 def test_each_of_several_processes_has_a_seat(sleeper: Fn, queue: Queue, asleep: Fn) -> None:
@@ -267,8 +168,8 @@ def test_each_of_several_processes_has_a_seat(sleeper: Fn, queue: Queue, asleep:
     queue.add(2)
     queue.wait(lambda: (queue.path / "running-0").exists() and (queue.path / "running-1").exists())
     (queue.path / "open").touch()
-    completed(queue, 2)
+    queue.wait_for(2)
     asleep(2)
     os.kill(worker.pid, signal.SIGTERM)
     assert worker.wait() == 0
-    assert seated(queue) == 0
+    assert locks(queue.conn) == 0

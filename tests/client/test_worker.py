@@ -45,7 +45,7 @@ def work(rpa_db: DatabaseManager, queue: Queue, caplog: pytest.LogCaptureFixture
     def work(handler: Fn, n: int = 1, **options: object) -> Summary:
         queue.add(n)
         worker = Worker(rpa_db, {"f": handler}, once=True, grace=1, **options)
-        hurry = threading.Timer(10, lambda: (worker.stop(), worker.stop()))
+        hurry = threading.Timer(60, lambda: (worker.stop(), worker.stop()))
         hurry.start()
         try:
             return worker.run()
@@ -132,7 +132,7 @@ class TestTransactionalHandlers:
 class TestLeases:
     def test_a_heartbeat_keeps_a_record_beyond_its_lease(self, start_worker: Fn, queue: Queue) -> None:
         queue.add(1)
-        worker = start_worker("jobs:gated", "--lease", "1s", "--once")
+        worker = start_worker("jobs:gated", "--lease", "2s", "--once")
         seen = {queue.wait(lambda: tuple(queue.ask(LEASES)))}
         queue.wait(lambda: seen.add(tuple(queue.ask(LEASES))) or len(seen) > 4)  # a third of a lease each
         (queue.path / "open").touch()
@@ -198,7 +198,7 @@ class TestStopping:
         # Two signals before it looks are one.
         queue.wait(lambda: "stopping" in worker.log())
         worker.process.terminate()
-        assert worker.wait(10) == 1
+        assert worker.wait() == 1
         assert "Traceback" not in worker.log()
         # What was answered in an open transaction may be left to its lease.
         assert set(queue.rows("status", "retry_count")[handler == "answered" :]) == {("pending", 0)}

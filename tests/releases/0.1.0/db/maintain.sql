@@ -1,10 +1,10 @@
 -- conveyor.maintain: what must be done every few seconds, by whoever comes along.
 begin;
-select plan(25);
+select plan(32);
 
 select is(
-    conveyor.maintain(), '{"worked": true, "orphaned": 0, "folded": 0, "purged": 0}',
-    'an empty queue needs nothing'
+    conveyor.maintain(), '{"worked": true, "orphaned": 0, "folded": 0, "purged": 0, "again_in": 60}',
+    'an empty queue needs nothing, and not soon'
 );
 
 insert into conveyor.processing_queue (id, flow_name, payload, crash_count)
@@ -38,7 +38,7 @@ create temporary table kept on commit drop as
 select q.* from conveyor.processing_queue as q;
 
 select is(
-    conveyor.maintain() - 'folded', '{"worked": true, "orphaned": 4, "purged": 0}',
+    conveyor.maintain() - 'folded', '{"worked": true, "orphaned": 4, "purged": 0, "again_in": 5}',
     'it says that it worked, and how many orphans it took back, from all flows'
 );
 
@@ -76,7 +76,7 @@ select results_eq(
 );
 
 select is(
-    conveyor.maintain(), '{"worked": true, "orphaned": 0, "folded": 0, "purged": 0}',
+    conveyor.maintain(), '{"worked": true, "orphaned": 0, "folded": 0, "purged": 0, "again_in": 5}',
     'a repeat finds nothing'
 );
 
@@ -245,6 +245,22 @@ select results_eq(
     $$ values ('15', '15'), ('495', '5') $$,
     'the next calls take the rest; younger and failed ones, and flows without a retention, are kept'
 );
+
+-- When it is to be called again.
+create function pg_temp.again_in() returns text language sql as $$ select conveyor.maintain() ->> 'again_in' $$;
+
+delete from conveyor.processing_queue as q where q.status = 'processing';
+select is(pg_temp.again_in(), '5', 'soon when there was something to do');
+select is(pg_temp.again_in(), '60', 'not soon when there was nothing, and nobody holds a record');
+select conveyor.configure_flow('short', '{"lease": "20.5 s"}');
+select is(pg_temp.again_in(), '20', 'before the lease of a claim that is not there yet would have ended');
+select conveyor.configure_flow('short', '{"lease": "1 s"}');
+select is(pg_temp.again_in(), '5', 'not every second');
+select conveyor.configure_flow('short', '{"lease": "1 hour"}');
+insert into conveyor.processing_queue (id, flow_name, payload) values (80001, 'short', '{}');
+select is(count(*), 1::bigint, 'a record is claimed') from conveyor.claim_records_batch('short', 1);
+select is(pg_temp.again_in(), '5', 'what was claimed is to be folded');
+select is(pg_temp.again_in(), '5', 'soon, while a record is held');
 
 select * from finish();
 rollback;
