@@ -223,7 +223,8 @@ from pgconveyor.standard import process
 def handle(payload):
     if payload["n"] == 2:
         Path("running").touch()
-        time.sleep(60)
+        while True:
+            time.sleep(0.01)  # a signal just before a sleep is seen after it
 
 process("f", ({"n": n} for n in range(1000)), handle)
 """
@@ -233,7 +234,7 @@ def test_ctrl_c_stops_a_script(tmp_path: Path, wait_until: Fn) -> None:
     with subprocess.Popen([sys.executable, "-c", CTRL_C], cwd=tmp_path, stderr=subprocess.PIPE, text=True) as script:
         wait_until((tmp_path / "running").exists)
         script.send_signal(signal.SIGINT)
-        _, said = script.communicate(timeout=30)
+        _, said = script.communicate(timeout=60)
     assert script.returncode == -signal.SIGINT
     assert said.splitlines()[-2:] == [
         "KeyboardInterrupt",
