@@ -1,0 +1,16 @@
+"""python -m tds DSN [--port N]: a server in a process of its own; prints its URL, and runs until it is told to end."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+
+from tds import TdsServer
+
+parser = argparse.ArgumentParser(prog="python -m tds", description=__doc__)
+parser.add_argument("dsn", help="an empty database of PostgreSQL")
+parser.add_argument("--port", type=int, default=0)
+options = parser.parse_args()
+with TdsServer(options.dsn, port=options.port) as server:
+    print(server.url(), flush=True)
+    signal.sigwait({signal.SIGTERM, signal.SIGINT})
