@@ -13,7 +13,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from pgconveyor.config import ConfigManager, sources_of_settings
 
-__all__ = ["DatabaseSettings", "embedded_directory", "with_defaults"]
+__all__ = ["DatabaseSettings", "embedded_directory", "is_sqlserver", "with_defaults"]
 
 # A server that silently went away is given up after 60 s. Measured with all packets dropped: 61 s after a statement
 # was sent into the silence, 60 s into waiting for an answer; by Linux's own settings 939 s, and over two hours.
@@ -73,7 +73,7 @@ class DatabaseSettings:
                 server.ensure_database(self.name.lower())
                 return server.conninfo(self.name.lower())
             case _:
-                raise ValueError(f"{self.type_variable} is {self.kind!r:.100}: give postgresql or embedded")
+                raise ValueError(f"{self.type_variable} is {self.kind!r:.100}: give postgresql, embedded or sqlserver")
 
 
 def embedded_directory(name: str) -> str | None:
@@ -82,6 +82,12 @@ def embedded_directory(name: str) -> str | None:
         return None
     settings = DatabaseSettings.read(name)
     return settings.url if settings.kind == "embedded" else None
+
+
+def is_sqlserver(name: object) -> bool:
+    """Whether the database is configured to be one."""
+    found = ConfigManager().find(f"{name}_type") if isinstance(name, str) and name.strip() else None
+    return found is not None and found.text.strip().lower() == "sqlserver"
 
 
 def with_defaults(conninfo: str, application_name: str) -> str:

@@ -17,14 +17,14 @@ from psycopg.rows import dict_row
 from psycopg_pool import ConnectionPool, PoolTimeout
 
 from pgconveyor.config import ConfigManager
-from pgconveyor.conninfo import DatabaseSettings, with_defaults
+from pgconveyor.conninfo import DatabaseSettings, is_sqlserver, with_defaults
 from pgconveyor.errors import DatabaseUnavailable, SchemaMissing, timestamp
 from pgconveyor.install import refuse_newer
 from pgconveyor.pooling import PID, Attempts, check_if_idle, is_direct, note_use, settle
 from pgconveyor.remedies import in_short, refusal, remedy
 from pgconveyor.tunables import pool_size_of, pool_timeout_of
 
-__all__ = ["DatabaseManager"]
+__all__ = ["SLOW", "DatabaseManager", "Params"]
 
 Params = Sequence[Any] | Mapping[str, Any] | None
 
@@ -50,6 +50,14 @@ class DatabaseManager:
     reached, `ClientOutdated` when its queue is too new for this client, and `psycopg.Error` for what the server
     refuses, with a note where there is a remedy.
     """
+
+    def __new__(cls, database_name: str, **_options: Any) -> Self:
+        """What the type of the database asks for."""
+        if cls is DatabaseManager and is_sqlserver(database_name):
+            from pgconveyor.sqlserver import SqlServerManager
+
+            return object.__new__(SqlServerManager)  # type: ignore[return-value]
+        return object.__new__(cls)
 
     def __init__(
         self,
