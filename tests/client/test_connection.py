@@ -33,7 +33,7 @@ def test_a_session_that_ends_while_a_pool_is_opened_is_a_connection_error(
 ) -> None:
     conn.execute("""
         create or replace function conveyor.check_client(p_migrations text[]) returns void language plpgsql
-        security definer set search_path = pg_catalog as 'begin perform pg_terminate_backend(pg_backend_pid()); end'
+        security invoker set search_path = pg_catalog as 'begin perform pg_terminate_backend(pg_backend_pid()); end'
     """)
     with pytest.raises(DatabaseUnavailable, match="rpa_db: "):
         rpa_db.execute_query("select 1")

@@ -1,4 +1,4 @@
-"""Enqueueing whose connection is lost: what is certain, what nobody knows, and that no record is done twice or never."""
+"""Enqueueing whose connection is lost: what is certain, what nobody knows; no record is done twice, or never."""
 
 from __future__ import annotations
 
