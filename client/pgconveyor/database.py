@@ -226,7 +226,11 @@ class DatabaseManager:
                 # The pool would retry a wrong password in the background; a first connection says it at once, and
                 # whether the queue in it, if there is one, is too new for this client.
                 with self._connect(conninfo) as conn:
-                    refuse_newer(conn)
+                    conn.autocommit = True
+                    try:
+                        refuse_newer(conn)
+                    except psycopg.Error as exc:
+                        self.translate(exc, conn)
                 self._pool = ConnectionPool(
                     conninfo,
                     connection_class=self._attempts.connection_class(),

@@ -26,3 +26,14 @@ def test_a_connection_that_the_server_ended_is_a_connection_error(
     with pytest.raises(DatabaseUnavailable, match="rpa_db"), rpa_db.connection() as ours:  # noqa: PT012
         conn.execute("select pg_terminate_backend(%s)", [ours.info.backend_pid])
         ours.execute("select 1")
+
+
+def test_a_session_that_ends_while_a_pool_is_opened_is_a_connection_error(
+    rpa_db: DatabaseManager, conn: psycopg.Connection
+) -> None:
+    conn.execute("""
+        create or replace function conveyor.check_client(p_migrations text[]) returns void language plpgsql
+        security invoker set search_path = pg_catalog as 'begin perform pg_terminate_backend(pg_backend_pid()); end'
+    """)
+    with pytest.raises(DatabaseUnavailable, match="rpa_db: "):
+        rpa_db.execute_query("select 1")

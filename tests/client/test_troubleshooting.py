@@ -12,6 +12,7 @@ import pytest
 from tests.client.conftest import Queue
 
 from documents import PAGES, commands
+from pgconveyor import errors
 from pgconveyor.database import DatabaseManager
 from pgconveyor.errors import DatabaseUnavailable
 
@@ -124,6 +125,22 @@ class TestOrphanedRecords:
         do("Orphaned records", 1)
         assert [row[0] for row in queue.rows("status")] == ["pending", "processing"]
 
+    def test_what_ends_its_workers_is_kept_aside_until_somebody_says_otherwise(
+        self, queue: Queue, do: Callable[..., str]
+    ) -> None:
+        queue.add(1)
+        for _ in range(5):
+            queue.processor.claim_records_batch("f", 1)
+            queue.conn.execute("update conveyor.processing_queue set lease_expires_at = now()")
+            do("Orphaned records", 0)
+        assert queue.rows("status", "failure_kind") == [("failed", "crashed")]
+        said = do("High error rates", 0)
+        assert "crashed" in said
+        assert said.count('"outcome": "orphaned"') == 5, "show lists the attempts"
+        assert queue.processor.reset_failed_records("f", 100) == 0
+        do("High error rates", 1)  # reset leaves it, requeue does not
+        assert queue.rows("status", "crash_count") == [("pending", 0)]
+
 
 class TestPerformanceIssues:
     def test_it_is_seen_that_nobody_works(self, queue: Queue, do: Callable[..., str]) -> None:
@@ -146,6 +163,30 @@ class TestPerformanceIssues:
 
 
 class TestErrors:
+    def test_each_code_and_class_of_the_queue_has_a_row(self, conn: psycopg.Connection) -> None:
+        table = SECTIONS["Errors, and what they ask for"]
+        listed = set(re.findall(r"`(\w+)`, (WQ\d{3})", table))
+        assert listed == {(cls.__name__, cls.sqlstate) for cls in errors.QueueError.__subclasses__()}
+        assert {code for _, code in listed} == {
+            code for (code,) in conn.execute("select sqlstate from conveyor.error_code")
+        }
+        assert {
+            name for name in ("DatabaseUnavailable", "SchemaMissing", "CommitUnknown") if name not in table
+        } == set()
+
+    def test_a_server_that_is_not_there_is_named(self, configure: Command, pgconveyor: Command) -> None:
+        configure("rpa_db", "postgresql://u:p@127.0.0.1:1/db")
+        done = pgconveyor("status")
+        assert (done.returncode, "refused" in done.stderr, "port 1" in done.stderr) == (1, True, True)
+
+    def test_a_claim_that_ended_drops_the_result(self, queue: Queue) -> None:
+        queue.add(1)
+        [record] = queue.processor.claim_records_batch("f", 1)
+        queue.conn.execute("update conveyor.processing_queue set lease_expires_at = now()")
+        queue.processor.maintain()
+        with pytest.raises(errors.ClaimLost):
+            queue.processor.mark_record_completed(record["id"], {})
+
     def test_a_pool_that_is_too_small_names_its_variable(self, dsn: str, configure: Command) -> None:
         configure("rpa_db", dsn, POOL_SIZE=1, POOL_TIMEOUT=0.1)
         said = r"all 1 connections were in use.*RPA_DB_POOL_SIZE"
