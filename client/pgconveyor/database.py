@@ -51,6 +51,8 @@ class DatabaseManager:
     refuses, with a note where there is a remedy.
     """
 
+    may_have_queue = True
+
     def __new__(cls, database_name: str, **_options: Any) -> Self:
         """What the type of the database asks for."""
         if cls is DatabaseManager and is_sqlserver(database_name):

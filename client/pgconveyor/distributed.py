@@ -90,6 +90,8 @@ class DistributedProcessor:
     def __init__(self, rpa_db_manager: DatabaseManager, source_db_manager: DatabaseManager | None = None) -> None:
         if not isinstance(rpa_db_manager, DatabaseManager):
             raise ValueError(f"rpa_db_manager is {type(rpa_db_manager).__name__}: give a DatabaseManager")
+        if not rpa_db_manager.may_have_queue:
+            raise ValueError(f"rpa_db_manager is {rpa_db_manager!r}, a SQL Server: give that of the queue's PostgreSQL")
         if source_db_manager is not None and not isinstance(source_db_manager, DatabaseManager):
             raise ValueError(f"source_db_manager is {type(source_db_manager).__name__}: give a DatabaseManager")
         self.rpa_db = rpa_db_manager

@@ -6,6 +6,8 @@ import re
 
 import click
 
+from pgconveyor.conninfo import is_sqlserver
+
 __all__ = ["ASKED", "SECONDS", "database_option", "json_option", "yes_option"]
 
 ASKED = "pgconveyor.asked"  # in the meta of contexts: the parameters of a command that is to print JSON
@@ -31,11 +33,19 @@ class _Seconds(click.ParamType[float]):
 
 SECONDS = _Seconds()
 
+
+def _with_queue(_ctx: click.Context, _param: click.Parameter, name: str) -> str:
+    if is_sqlserver(name):
+        raise click.BadParameter(f"{name} is a SQL Server: give the name of the queue's PostgreSQL")
+    return name
+
+
 database_option = click.option(
     "--database",
     metavar="NAME",
     default="rpa_db",
     show_default=True,
+    callback=_with_queue,
     help="The database, as the configuration names it.",
 )
 

@@ -103,6 +103,8 @@ class SqlServerManager(DatabaseManager):
     a new connection. `ConnectionError` when the server cannot be reached; what else it refuses is a `pyodbc.Error`.
     """
 
+    may_have_queue = False
+
     def __init__(self, database_name: str, **options: Any) -> None:
         super().__init__(database_name, **options)
         self._idle: list[tuple[Any, float]] = []
@@ -254,7 +256,8 @@ class SqlServerManager(DatabaseManager):
         except BaseException:
             self._free.release()
             raise
-        self._out += 1
+        with self._idle_lock:
+            self._out += 1
         return conn
 
     def _rested(self) -> Any:
@@ -290,11 +293,11 @@ class SqlServerManager(DatabaseManager):
         return conn
 
     def _give_back(self, conn: Any, is_good: bool) -> None:
-        self._out -= 1
-        if is_good:
-            with self._idle_lock:
+        with self._idle_lock:
+            self._out -= 1
+            if is_good:
                 self._idle.append((conn, time.monotonic()))
-        else:
+        if not is_good:
             # What became of its session is not known; a new one costs less than to find out.
             _close(conn)
         if self._free:

@@ -11,8 +11,10 @@ from typing import Any
 
 import pyodbc
 import pytest
+from click.testing import CliRunner
 
 from pgconveyor import sqlserver
+from pgconveyor.cli import cli
 from pgconveyor.database import DatabaseManager
 from pgconveyor.distributed import DistributedProcessor
 from pgconveyor.worker import Worker
@@ -193,3 +195,10 @@ def test_a_handler_looks_things_up_while_it_works(responses: Any, processor: Dis
 def test_the_processor_of_the_contract_has_both(responses: Any, processor: DistributedProcessor) -> None:
     health = DistributedProcessor(processor.rpa_db, responses).health_check()
     assert (health["status"], health["databases"].keys()) == ("healthy", {"rpa_db", "SurveyHub"})
+
+
+def test_the_queue_cannot_be_in_it(hub: Any) -> None:
+    with pytest.raises(ValueError, match=r"^rpa_db_manager is DatabaseManager\('SurveyHub'\), a SQL Server: give"):
+        DistributedProcessor(hub)
+    result = CliRunner().invoke(cli, ["status", "--database", "SurveyHub"])
+    assert (result.exit_code, "SurveyHub is a SQL Server" in result.output) == (2, True)
