@@ -9,7 +9,6 @@ from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 from typing import Any
 
-import pyodbc
 import pytest
 from click.testing import CliRunner
 
@@ -19,6 +18,8 @@ from pgconveyor.database import DatabaseManager
 from pgconveyor.distributed import DistributedProcessor
 from pgconveyor.worker import Worker
 from tds import Fault, LoginFault, TdsServer
+
+pyodbc: Any = pytest.importorskip("pyodbc", exc_type=ImportError)  # the wheel has no unixODBC
 
 COUNT = "SELECT COUNT(*) AS n FROM responses"
 
