@@ -72,7 +72,7 @@ def test_what_a_killed_flow_held_comes_back_within_its_lease(two_of_eight: Any, 
 
 def test_a_handler_may_take_longer_than_the_lease(start: Fn, queue: Queue) -> None:
     queue.add(1)
-    flow = start(TWO_AT_A_TIME, DEVELOPMENT_F_HANDLER="jobs:gated", DEVELOPMENT_F_LEASE_SECONDS="1")
+    flow = start(TWO_AT_A_TIME, DEVELOPMENT_F_HANDLER="jobs:gated", DEVELOPMENT_F_LEASE_SECONDS="4")
     queue.wait((queue.path / "running-0").exists, 60)
     [(first,)] = queue.rows("lease_expires_at")
     queue.wait(
