@@ -9,6 +9,11 @@ from contextlib import suppress
 from pathlib import Path
 
 
+def hears_ctrl_c() -> None:
+    """What is started in the background ignores Ctrl-C, and so does all that it starts."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 class OwnProcess:
     """Its output goes to a file, so that it never waits for a reader."""
 
@@ -16,7 +21,13 @@ class OwnProcess:
         self._log = log
         with log.open("wb") as output:
             self.process = subprocess.Popen(
-                command, cwd=cwd, env=env, stdout=output, stderr=output, start_new_session=True
+                command,
+                cwd=cwd,
+                env=env,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+                preexec_fn=hears_ctrl_c,
             )
 
     @property

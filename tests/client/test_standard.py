@@ -17,6 +17,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from own_process import hears_ctrl_c
 from pgconveyor.database import DatabaseManager
 from pgconveyor.standard import process
 
@@ -231,7 +232,8 @@ process("f", ({"n": n} for n in range(1000)), handle)
 
 
 def test_ctrl_c_stops_a_script(tmp_path: Path, wait_until: Fn) -> None:
-    with subprocess.Popen([sys.executable, "-c", CTRL_C], cwd=tmp_path, stderr=subprocess.PIPE, text=True) as script:
+    command, pipe = [sys.executable, "-c", CTRL_C], subprocess.PIPE
+    with subprocess.Popen(command, cwd=tmp_path, stderr=pipe, text=True, preexec_fn=hears_ctrl_c) as script:
         wait_until((tmp_path / "running").exists)
         script.send_signal(signal.SIGINT)
         _, said = script.communicate(timeout=60)
