@@ -16,6 +16,14 @@ values
         'WQ003', 'session_not_own', 'the session is shared by a pooler: a seat in it would stay with somebody else',
         'poll instead of parking, or connect directly'
     ),
+    (
+        'WQ004', 'source_moved', 'somebody else has moved the watermark of the source since it was read',
+        'let one reader work on a source; begin again with open_source'
+    ),
+    (
+        'WQ005', 'source_changed', 'the watermark of the source was made by reading something else',
+        'read as before, under another name, or reset the source'
+    ),
     -- WQ9nn  installing
     (
         'WQ901', 'client_outdated', 'the database has a breaking migration that the client does not know',

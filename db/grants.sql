@@ -28,6 +28,15 @@ begin
         to conveyor_producer, conveyor_worker, conveyor_operator;
 
     grant execute on function
+        conveyor.open_source,
+        conveyor.ingest_page
+        to conveyor_producer, conveyor_operator;
+
+    grant execute on function
+        conveyor.list_sources
+        to conveyor_producer, conveyor_viewer, conveyor_operator;
+
+    grant execute on function
         conveyor.claim_records_batch,
         conveyor.next_due_at,
         conveyor.park,
@@ -65,6 +74,7 @@ begin
         conveyor.pause_flow,
         conveyor.resume_flow,
         conveyor.purge_records,
+        conveyor.reset_source,
         conveyor.check_integrity
         to conveyor_operator;
 end;

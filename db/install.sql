@@ -25,6 +25,8 @@ begin;
 \ir apply_migration.sql
 \set migration 0005_crashes
 \ir apply_migration.sql
+\set migration 0006_source
+\ir apply_migration.sql
 
 -- repeatable: everything below runs each time
 \ir functions/check_client.sql
@@ -35,6 +37,12 @@ begin;
 -- produce
 \ir functions/add_record.sql
 \ir functions/add_records_to_queue.sql
+
+-- ingest
+\ir functions/open_source.sql
+\ir functions/ingest_page.sql
+\ir functions/list_sources.sql
+\ir functions/reset_source.sql
 
 -- claim
 \ir functions/claim_records_batch.sql
@@ -138,6 +146,8 @@ begin;
 \ir functions/_check_answers.sql
 \ir functions/_check_errors.sql
 \ir functions/_check_settings.sql
+\ir functions/_check_source.sql
+\ir functions/_add_failures.sql
 \ir functions/_to_interval.sql
 \ir functions/_to_bytes.sql
 \ir functions/_jsonb_size.sql
@@ -146,6 +156,8 @@ begin;
 \ir functions/_raise_invalid.sql
 \ir functions/_raise_too_large.sql
 \ir functions/_raise_claim_lost.sql
+\ir functions/_raise_source_moved.sql
+\ir functions/_raise_source_changed.sql
 
 \ir grants.sql
 

@@ -18,8 +18,10 @@ FUNCTION_FILES = sorted((DB / "functions").glob("*.sql"))
 
 CONNECT = {"check_client"}
 PRODUCE = {"add_record", "add_records_to_queue"}
+INGEST = {"open_source", "ingest_page"}
 COUNT = {"get_queue_status", "list_sleepers"}
 OBSERVE = COUNT | {"health_check", "get_record"}
+SOURCES = {"list_sources"}
 BROWSE = {"list_records", "why_not_claimed"}
 MONITOR = {"queue_monitoring", "processing_diagnostics", "processing_performance"}
 WORK = {
@@ -45,14 +47,15 @@ GOVERN = {
     "pause_flow",
     "resume_flow",
     "purge_records",
+    "reset_source",
     "check_integrity",
 }
 
 ROLES = {
-    "conveyor_producer": CONNECT | PRODUCE | COUNT,
+    "conveyor_producer": CONNECT | PRODUCE | INGEST | SOURCES | COUNT,
     "conveyor_worker": CONNECT | PRODUCE | OBSERVE | WORK,
-    "conveyor_viewer": CONNECT | OBSERVE | BROWSE | MONITOR,
-    "conveyor_operator": CONNECT | PRODUCE | OBSERVE | BROWSE | MONITOR | WORK | GOVERN,
+    "conveyor_viewer": CONNECT | OBSERVE | BROWSE | SOURCES | MONITOR,
+    "conveyor_operator": CONNECT | PRODUCE | INGEST | OBSERVE | BROWSE | SOURCES | MONITOR | WORK | GOVERN,
 }
 
 IN_SCHEMA = "p.pronamespace = 'conveyor'::regnamespace"

@@ -14,6 +14,8 @@ for each code of class WQ.
     + ClaimLost            WQ001
     + RecordNotFound       WQ002
     + SessionNotOwn        WQ003
+    + SourceMoved          WQ004
+    + SourceChanged        WQ005
   + SchemaMissing          the database has no queue, or an older one
     + ClientOutdated       WQ901, it has a newer one that this client must not work with; a QueueError too
 """
@@ -34,6 +36,8 @@ __all__ = [
     "RecordNotFound",
     "SchemaMissing",
     "SessionNotOwn",
+    "SourceChanged",
+    "SourceMoved",
     "error_document",
     "timestamp",
 ]
@@ -54,6 +58,14 @@ class RecordNotFound(QueueError, code="WQ002", name="RECORD_NOT_FOUND"):
 
 class SessionNotOwn(QueueError, code="WQ003", name="SESSION_NOT_OWN"):
     """A pooler shares the session with others: it cannot wait in it to be notified."""
+
+
+class SourceMoved(QueueError, code="WQ004", name="SOURCE_MOVED"):
+    """Somebody else has moved the watermark of the source: let one reader work on it."""
+
+
+class SourceChanged(QueueError, code="WQ005", name="SOURCE_CHANGED"):
+    """The watermark of the source was made by reading something else."""
 
 
 class InvalidArgument(psycopg.errors.InvalidParameterValue, ValueError, code="22023", name="INVALID_PARAMETER_VALUE"):

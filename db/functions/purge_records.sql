@@ -1,5 +1,6 @@
 -- Delete what was completed longer ago, oldest first, with its attempts.  At most p_limit a call: call it until it
--- returns less.  A purged record's dedup key may be added again.
+-- returns less.  A purged record's dedup key may be added again.  What a source by id will read again stays, or it
+-- would be added a second time; so keys are compared as numbers: text sorts 9 behind 10.
 create or replace function conveyor.purge_records(
     p_flow_name  text,
     p_older_than interval,
@@ -32,18 +33,29 @@ begin
         where q.flow_name = p_flow_name
             and q.status = 'completed'
             and q.completed_at <= v_before
+            and not exists (
+                select
+                from conveyor.source_watermark as w
+                where w.flow_name = p_flow_name
+                    and w.key_kind = 'id'
+                    and starts_with(q.dedup_key, w.source || ':')
+                    and case
+                        when substr(q.dedup_key, length(w.source) + 2) ~ '^-?[0-9]+$'
+                            then substr(q.dedup_key, length(w.source) + 2)::numeric
+                                > greatest(w.read_to - w.overlap, w.window_from)
+                    end
+            )
         order by q.completed_at
         limit p_limit
         for update skip locked
     ),
+    -- As an array: for a join the planner may read the whole table.
     forgotten as (
         delete from conveyor.attempt as t
-        using old as o
-        where t.record_id = o.id
+        where t.record_id = any (array(select o.id from old as o))
     )
     delete from conveyor.processing_queue as q
-    using old as o
-    where q.id = o.id;
+    where q.id = any (array(select o.id from old as o));
 
     get diagnostics v_count = row_count;
     return v_count;
@@ -51,4 +63,4 @@ end;
 $$;
 
 comment on function conveyor.purge_records is
-    'Deletes up to p_limit records of a flow that were completed longer ago than p_older_than; returns how many.';
+    'Deletes up to p_limit records completed longer ago, but none that a source reads again; returns how many.';

@@ -223,6 +223,21 @@ def test_a_purge_never_waits_for_a_locked_record(connect: Connect) -> None:
     assert column(conn, f"select id from {QUEUE}") == [locked] != [free]
 
 
+def test_a_purge_walks_its_index_past_what_a_source_reads_again(conn: psycopg.Connection) -> None:
+    conn.execute(
+        f"insert into {QUEUE} (flow_name, payload, status, dedup_key, completed_at) "
+        "select 'f', '{}', 'completed', 'hub:' || n, clock_timestamp() - n * interval '1 hour' "
+        "from generate_series(1, 20000) as n"
+    )
+    conn.execute("select conveyor.open_source('hub', 'f', 'id', '{}', 1000)")
+    conn.execute("select conveyor.ingest_page('hub', 'f', 1, 20000, '[]', '{}')")
+    conn.execute(f"vacuum analyze {QUEUE}")
+    cost = sql.cost(conn, lambda: purge(conn, "f", "1 day", 100))
+    assert cost.seq_scans == 0
+    assert cost.pages < 600  # that of the 100 deleted, in each index, and what lies before them in one
+    assert purge(conn, "f", "1 day", 20000) == 20000 - 1000 - 23 - 100
+
+
 @pytest.mark.parametrize("purger", ["purge_records", "maintain"])
 def test_a_dedup_key_may_be_added_again_after_a_purge(conn: psycopg.Connection, purger: str) -> None:
     query = "select conveyor.add_record('f', '{}', p_dedup_key => 'k')"

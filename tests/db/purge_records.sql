@@ -1,6 +1,6 @@
 -- conveyor.purge_records: deletes what was completed long ago, a bounded portion a call.
 begin;
-select plan(20);
+select plan(23);
 
 insert into conveyor.processing_queue (id, flow_name, payload, status, dedup_key, created_at, completed_at)
 values
@@ -81,6 +81,31 @@ select results_eq(
 );
 
 select is(conveyor.purge_records('large', '1 day', 1000000), 6, 'the next calls delete the rest');
+
+-- What a source by id reads again.
+select setval(pg_get_serial_sequence('conveyor.processing_queue', 'id'), 1000);
+select conveyor.open_source('hub', 'read', 'id', '{}', 5);
+select conveyor.open_source('hub2', 'read', 'rowversion', '{}');
+select conveyor.ingest_page(
+    'hub', 'read', 1, 12, (select jsonb_agg('{}'::jsonb) from generate_series(1, 12)),
+    array(select 'hub:' || n from generate_series(1, 12) as n)
+);
+select conveyor.ingest_page('hub2', 'read', 1, 12, '[{}, {}]', array['hub2:11', 'hub2:12']);
+select conveyor.add_records_to_queue('read', '[{}, {}]', p_dedup_keys => array['hub:x', 'hub:12x']);
+select conveyor.add_records_to_queue('unread', '[{}]', p_dedup_keys => array['hub:12']);
+update conveyor.processing_queue as q
+set status       = 'completed',
+    completed_at = clock_timestamp()
+where q.flow_name in ('read', 'unread');
+
+select is(conveyor.purge_records('read', '0', 4), 4, 'beside what stays, p_limit are deleted');
+select is(conveyor.purge_records('read', '0') + conveyor.purge_records('unread', '0'), 8, 'and then the rest');
+
+select results_eq(
+    $$ select q.dedup_key from conveyor.processing_queue as q where q.flow_name in ('read', 'unread') order by q.id $$,
+    $$ values ('hub:8'), ('hub:9'), ('hub:10'), ('hub:11'), ('hub:12') $$,
+    'records of the overlap stay, or they would be added again'
+);
 
 select is_empty('select i.* from conveyor.check_integrity() as i where i.problem ~ ''attempt|counts''', 'all is well');
 

@@ -10,6 +10,12 @@ CREATE TYPE conveyor.scan_floor AS (
 );
 ALTER TYPE conveyor.scan_floor OWNER TO conveyor_owner;
 COMMENT ON TYPE conveyor.scan_floor IS 'A place in claim order, and when this session last looked from the start and how long it took.';
+CREATE FUNCTION conveyor._add_failures(p_flow_name text, p_failures jsonb, p_priority smallint) RETURNS integer
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS …;
+ALTER FUNCTION conveyor._add_failures(p_flow_name text, p_failures jsonb, p_priority smallint) OWNER TO conveyor_owner;
+COMMENT ON FUNCTION conveyor._add_failures(p_flow_name text, p_failures jsonb, p_priority smallint) IS 'Adds failed records from an array of {payload, dedup_key, error}; returns the number of new ones.';
 CREATE FUNCTION conveyor._answer_outcomes(p_ids bigint[], p_tokens bigint[], p_done bigint[], p_done_tokens bigint[], p_outcome text) RETURNS TABLE(id bigint, outcome text)
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -71,6 +77,12 @@ CREATE FUNCTION conveyor._check_settings(p_settings jsonb) RETURNS void
     AS …;
 ALTER FUNCTION conveyor._check_settings(p_settings jsonb) OWNER TO conveyor_owner;
 COMMENT ON FUNCTION conveyor._check_settings(p_settings jsonb) IS 'Refuses a setting of a flow that is unknown or out of range.';
+CREATE FUNCTION conveyor._check_source(p_source text, p_flow_name text, p_key_kind text, p_definition jsonb, p_overlap bigint) RETURNS void
+    LANGUAGE plpgsql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS …;
+ALTER FUNCTION conveyor._check_source(p_source text, p_flow_name text, p_key_kind text, p_definition jsonb, p_overlap bigint) OWNER TO conveyor_owner;
+COMMENT ON FUNCTION conveyor._check_source(p_source text, p_flow_name text, p_key_kind text, p_definition jsonb, p_overlap bigint) IS 'Refuses what cannot be a source, or a way to read one.';
 CREATE FUNCTION conveyor._count_deleted() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -374,6 +386,44 @@ CREATE FUNCTION conveyor._raise_invalid(p_argument text, p_value text, p_remedy 
     AS …;
 ALTER FUNCTION conveyor._raise_invalid(p_argument text, p_value text, p_remedy text) OWNER TO conveyor_owner;
 COMMENT ON FUNCTION conveyor._raise_invalid(p_argument text, p_value text, p_remedy text) IS 'Raises invalid_parameter_value (22023) for an argument.';
+CREATE TABLE conveyor.source_watermark (
+    flow_name text NOT NULL,
+    source text NOT NULL,
+    key_kind text NOT NULL,
+    definition jsonb,
+    read_to bigint,
+    overlap bigint DEFAULT 0 NOT NULL,
+    window_from bigint,
+    revision bigint DEFAULT 1 NOT NULL,
+    rows_added bigint DEFAULT 0 NOT NULL,
+    opened_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    moved_at timestamp with time zone,
+    caught_up_at timestamp with time zone,
+    CONSTRAINT source_watermark_flow_name_valid CHECK (((length(flow_name) <= 100) AND (flow_name ~ '\S'::text))),
+    CONSTRAINT source_watermark_key_kind_valid CHECK ((key_kind = ANY (ARRAY['id'::text, 'rowversion'::text]))),
+    CONSTRAINT source_watermark_overlap_valid CHECK ((overlap >= 0))
+);
+ALTER TABLE conveyor.source_watermark OWNER TO conveyor_owner;
+COMMENT ON TABLE conveyor.source_watermark IS 'One row for each source of a flow: up to where its rows are in the queue. Written with each page, by ingest_page.';
+COMMENT ON COLUMN conveyor.source_watermark.key_kind IS 'id: a whole number, handed out before its commit; rowversion: read below what is still active.';
+COMMENT ON COLUMN conveyor.source_watermark.definition IS 'What is read, in the words of the reader: the position is good for nothing else. Null since a reset.';
+COMMENT ON COLUMN conveyor.source_watermark.read_to IS 'The highest key that was read, a rowversion as a number; null: nothing yet.';
+COMMENT ON COLUMN conveyor.source_watermark.overlap IS 'So many keys below read_to are read again; purging keeps their records, whose dedup keys they meet.';
+COMMENT ON COLUMN conveyor.source_watermark.window_from IS 'Not below this, whatever the overlap: records up to here may have been purged.';
+COMMENT ON COLUMN conveyor.source_watermark.revision IS 'Grows with each page: what a reader compares and sets.';
+COMMENT ON COLUMN conveyor.source_watermark.caught_up_at IS 'When a reader last found nothing more.';
+CREATE FUNCTION conveyor._raise_source_changed(p_mark conveyor.source_watermark, p_key_kind text, p_definition jsonb) RETURNS void
+    LANGUAGE plpgsql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS …;
+ALTER FUNCTION conveyor._raise_source_changed(p_mark conveyor.source_watermark, p_key_kind text, p_definition jsonb) OWNER TO conveyor_owner;
+COMMENT ON FUNCTION conveyor._raise_source_changed(p_mark conveyor.source_watermark, p_key_kind text, p_definition jsonb) IS 'Raises WQ005 for a watermark that belongs to something else.';
+CREATE FUNCTION conveyor._raise_source_moved(p_source text, p_flow_name text, p_revision bigint) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS …;
+ALTER FUNCTION conveyor._raise_source_moved(p_source text, p_flow_name text, p_revision bigint) OWNER TO conveyor_owner;
+COMMENT ON FUNCTION conveyor._raise_source_moved(p_source text, p_flow_name text, p_revision bigint) IS 'Raises WQ004 for a page that was read behind another watermark.';
 CREATE FUNCTION conveyor._raise_too_large(p_argument text, p_size integer, p_limit bigint) RETURNS void
     LANGUAGE plpgsql IMMUTABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -562,6 +612,12 @@ CREATE FUNCTION conveyor.health_check() RETURNS jsonb
     AS …;
 ALTER FUNCTION conveyor.health_check() OWNER TO conveyor_owner;
 COMMENT ON FUNCTION conveyor.health_check() IS 'Whether the queue is healthy, degraded or unhealthy, why, and how many records it has.';
+CREATE FUNCTION conveyor.ingest_page(p_source text, p_flow_name text, p_revision bigint, p_read_to bigint, p_payloads jsonb, p_dedup_keys text[], p_failures jsonb DEFAULT '[]'::jsonb, p_priority smallint DEFAULT 0, p_is_last boolean DEFAULT false) RETURNS TABLE(revision bigint, added integer)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS …;
+ALTER FUNCTION conveyor.ingest_page(p_source text, p_flow_name text, p_revision bigint, p_read_to bigint, p_payloads jsonb, p_dedup_keys text[], p_failures jsonb, p_priority smallint, p_is_last boolean) OWNER TO conveyor_owner;
+COMMENT ON FUNCTION conveyor.ingest_page(p_source text, p_flow_name text, p_revision bigint, p_read_to bigint, p_payloads jsonb, p_dedup_keys text[], p_failures jsonb, p_priority smallint, p_is_last boolean) IS 'Adds a page of a source and moves its watermark in one transaction. Raises WQ004 when somebody else moved it.';
 CREATE FUNCTION conveyor.leave(p_flow_names text[], p_reasons text[], p_wakes integer[], p_batch integer DEFAULT NULL::integer, p_size integer DEFAULT 8) RETURNS integer
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -580,6 +636,12 @@ CREATE FUNCTION conveyor.list_sleepers(p_flow_name text DEFAULT NULL::text, p_si
     AS …;
 ALTER FUNCTION conveyor.list_sleepers(p_flow_name text, p_size integer) OWNER TO conveyor_owner;
 COMMENT ON FUNCTION conveyor.list_sleepers(p_flow_name text, p_size integer) IS 'Who sleeps until there is work, for which flow and why; the door of the place is closed while somebody answers.';
+CREATE FUNCTION conveyor.list_sources(p_flow_name text DEFAULT NULL::text) RETURNS TABLE(source text, flow_name text, key_kind text, read_to bigint, overlap bigint, rows_added bigint, definition jsonb, moved_at timestamp with time zone, caught_up_at timestamp with time zone)
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS …;
+ALTER FUNCTION conveyor.list_sources(p_flow_name text) OWNER TO conveyor_owner;
+COMMENT ON FUNCTION conveyor.list_sources(p_flow_name text) IS 'The sources that rows come from, of one flow or of all: how far each was read, and when nothing more was left.';
 CREATE FUNCTION conveyor.maintain() RETURNS jsonb
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -633,6 +695,12 @@ CREATE FUNCTION conveyor.next_due_at(p_flow_name text) RETURNS timestamp with ti
     AS …;
 ALTER FUNCTION conveyor.next_due_at(p_flow_name text) OWNER TO conveyor_owner;
 COMMENT ON FUNCTION conveyor.next_due_at(p_flow_name text) IS 'When a claim in this session may next find a record of the flow; null: nothing is pending; infinity: paused.';
+CREATE FUNCTION conveyor.open_source(p_source text, p_flow_name text, p_key_kind text, p_definition jsonb, p_overlap bigint DEFAULT 0) RETURNS TABLE(read_to bigint, read_after bigint, revision bigint)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS …;
+ALTER FUNCTION conveyor.open_source(p_source text, p_flow_name text, p_key_kind text, p_definition jsonb, p_overlap bigint) OWNER TO conveyor_owner;
+COMMENT ON FUNCTION conveyor.open_source(p_source text, p_flow_name text, p_key_kind text, p_definition jsonb, p_overlap bigint) IS 'Returns where reading a source goes on. Raises WQ005 when it was read by another definition.';
 CREATE FUNCTION conveyor.park(p_flow_names text[], p_reasons text[], p_held integer[], p_closed boolean[], p_client_pid integer, p_size integer DEFAULT 8) RETURNS TABLE(flow_name text, reason text, seat integer, door_closed boolean, confirmed boolean)
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -662,7 +730,7 @@ CREATE FUNCTION conveyor.purge_records(p_flow_name text, p_older_than interval, 
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS …;
 ALTER FUNCTION conveyor.purge_records(p_flow_name text, p_older_than interval, p_limit integer) OWNER TO conveyor_owner;
-COMMENT ON FUNCTION conveyor.purge_records(p_flow_name text, p_older_than interval, p_limit integer) IS 'Deletes up to p_limit records of a flow that were completed longer ago than p_older_than; returns how many.';
+COMMENT ON FUNCTION conveyor.purge_records(p_flow_name text, p_older_than interval, p_limit integer) IS 'Deletes up to p_limit records completed longer ago, but none that a source reads again; returns how many.';
 CREATE FUNCTION conveyor.queue_monitoring(p_include_detailed_metrics boolean DEFAULT false, p_thresholds jsonb DEFAULT '{}'::jsonb) RETURNS jsonb
     LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -693,6 +761,12 @@ CREATE FUNCTION conveyor.reset_failed_records(p_flow_name text, p_max_retries in
     AS …;
 ALTER FUNCTION conveyor.reset_failed_records(p_flow_name text, p_max_retries integer) OWNER TO conveyor_owner;
 COMMENT ON FUNCTION conveyor.reset_failed_records(p_flow_name text, p_max_retries integer) IS 'Puts failed records with fewer than p_max_retries retries back to pending, counts kept; returns how many.';
+CREATE FUNCTION conveyor.reset_source(p_source text, p_flow_name text, p_read_to bigint DEFAULT NULL::bigint) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS …;
+ALTER FUNCTION conveyor.reset_source(p_source text, p_flow_name text, p_read_to bigint) OWNER TO conveyor_owner;
+COMMENT ON FUNCTION conveyor.reset_source(p_source text, p_flow_name text, p_read_to bigint) IS 'Moves the watermark of a source to where an operator wants it, and forgets how the source was read.';
 CREATE FUNCTION conveyor.resume_flow(p_flow_name text) RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -803,6 +877,8 @@ ALTER TABLE ONLY conveyor.migration
     ADD CONSTRAINT migration_pkey PRIMARY KEY (name);
 ALTER TABLE ONLY conveyor.processing_queue
     ADD CONSTRAINT processing_queue_pkey PRIMARY KEY (id);
+ALTER TABLE ONLY conveyor.source_watermark
+    ADD CONSTRAINT source_watermark_pkey PRIMARY KEY (flow_name, source);
 CREATE INDEX idx_processing_queue_completed ON conveyor.processing_queue USING btree (flow_name, completed_at) WHERE (status = 'completed'::text);
 CREATE INDEX idx_processing_queue_crashed ON conveyor.processing_queue USING btree (updated_at) WHERE (failure_kind = 'crashed'::text);
 CREATE UNIQUE INDEX idx_processing_queue_dedup_key ON conveyor.processing_queue USING btree (flow_name, dedup_key) WHERE (dedup_key IS NOT NULL);
@@ -817,6 +893,7 @@ GRANT USAGE ON SCHEMA conveyor TO conveyor_producer;
 GRANT USAGE ON SCHEMA conveyor TO conveyor_worker;
 GRANT USAGE ON SCHEMA conveyor TO conveyor_viewer;
 GRANT USAGE ON SCHEMA conveyor TO conveyor_operator;
+REVOKE ALL ON FUNCTION conveyor._add_failures(p_flow_name text, p_failures jsonb, p_priority smallint) FROM PUBLIC;
 REVOKE ALL ON FUNCTION conveyor._answer_outcomes(p_ids bigint[], p_tokens bigint[], p_done bigint[], p_done_tokens bigint[], p_outcome text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION conveyor._check_answers(p_ids bigint[], p_tokens bigint[], p_name text, p_answers jsonb) FROM PUBLIC;
 REVOKE ALL ON FUNCTION conveyor._check_dedup_keys(p_name text, p_keys text[]) FROM PUBLIC;
@@ -827,6 +904,7 @@ REVOKE ALL ON FUNCTION conveyor._check_payloads(p_payloads jsonb, p_limit bigint
 REVOKE ALL ON FUNCTION conveyor._check_places(p_flow_names text[], p_reasons text[], p_size integer) FROM PUBLIC;
 REVOKE ALL ON FUNCTION conveyor._check_schedule(p_priority smallint, p_run_at timestamp with time zone) FROM PUBLIC;
 REVOKE ALL ON FUNCTION conveyor._check_settings(p_settings jsonb) FROM PUBLIC;
+REVOKE ALL ON FUNCTION conveyor._check_source(p_source text, p_flow_name text, p_key_kind text, p_definition jsonb, p_overlap bigint) FROM PUBLIC;
 REVOKE ALL ON FUNCTION conveyor._count_deleted() FROM PUBLIC;
 REVOKE ALL ON FUNCTION conveyor._count_differences() FROM PUBLIC;
 REVOKE ALL ON FUNCTION conveyor._count_due(p_flow_name text, p_most integer) FROM PUBLIC;
@@ -862,6 +940,8 @@ REVOKE ALL ON FUNCTION conveyor._place_in_line(p_record conveyor.processing_queu
 REVOKE ALL ON FUNCTION conveyor._raise_claim_lost(p_id bigint, p_token bigint) FROM PUBLIC;
 REVOKE ALL ON FUNCTION conveyor._raise_floor(p_setting text, p_floor conveyor.scan_floor, p_token bigint, p_lease_end timestamp with time zone) FROM PUBLIC;
 REVOKE ALL ON FUNCTION conveyor._raise_invalid(p_argument text, p_value text, p_remedy text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION conveyor._raise_source_changed(p_mark conveyor.source_watermark, p_key_kind text, p_definition jsonb) FROM PUBLIC;
+REVOKE ALL ON FUNCTION conveyor._raise_source_moved(p_source text, p_flow_name text, p_revision bigint) FROM PUBLIC;
 REVOKE ALL ON FUNCTION conveyor._raise_too_large(p_argument text, p_size integer, p_limit bigint) FROM PUBLIC;
 REVOKE ALL ON FUNCTION conveyor._read_floor(p_setting text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION conveyor._retry_delay(p_delay interval, p_backoff numeric, p_retry_count integer) FROM PUBLIC;
@@ -922,6 +1002,9 @@ REVOKE ALL ON FUNCTION conveyor.health_check() FROM PUBLIC;
 GRANT ALL ON FUNCTION conveyor.health_check() TO conveyor_worker;
 GRANT ALL ON FUNCTION conveyor.health_check() TO conveyor_operator;
 GRANT ALL ON FUNCTION conveyor.health_check() TO conveyor_viewer;
+REVOKE ALL ON FUNCTION conveyor.ingest_page(p_source text, p_flow_name text, p_revision bigint, p_read_to bigint, p_payloads jsonb, p_dedup_keys text[], p_failures jsonb, p_priority smallint, p_is_last boolean) FROM PUBLIC;
+GRANT ALL ON FUNCTION conveyor.ingest_page(p_source text, p_flow_name text, p_revision bigint, p_read_to bigint, p_payloads jsonb, p_dedup_keys text[], p_failures jsonb, p_priority smallint, p_is_last boolean) TO conveyor_producer;
+GRANT ALL ON FUNCTION conveyor.ingest_page(p_source text, p_flow_name text, p_revision bigint, p_read_to bigint, p_payloads jsonb, p_dedup_keys text[], p_failures jsonb, p_priority smallint, p_is_last boolean) TO conveyor_operator;
 REVOKE ALL ON FUNCTION conveyor.leave(p_flow_names text[], p_reasons text[], p_wakes integer[], p_batch integer, p_size integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION conveyor.leave(p_flow_names text[], p_reasons text[], p_wakes integer[], p_batch integer, p_size integer) TO conveyor_worker;
 GRANT ALL ON FUNCTION conveyor.leave(p_flow_names text[], p_reasons text[], p_wakes integer[], p_batch integer, p_size integer) TO conveyor_operator;
@@ -933,6 +1016,10 @@ GRANT ALL ON FUNCTION conveyor.list_sleepers(p_flow_name text, p_size integer) T
 GRANT ALL ON FUNCTION conveyor.list_sleepers(p_flow_name text, p_size integer) TO conveyor_worker;
 GRANT ALL ON FUNCTION conveyor.list_sleepers(p_flow_name text, p_size integer) TO conveyor_operator;
 GRANT ALL ON FUNCTION conveyor.list_sleepers(p_flow_name text, p_size integer) TO conveyor_viewer;
+REVOKE ALL ON FUNCTION conveyor.list_sources(p_flow_name text) FROM PUBLIC;
+GRANT ALL ON FUNCTION conveyor.list_sources(p_flow_name text) TO conveyor_producer;
+GRANT ALL ON FUNCTION conveyor.list_sources(p_flow_name text) TO conveyor_viewer;
+GRANT ALL ON FUNCTION conveyor.list_sources(p_flow_name text) TO conveyor_operator;
 REVOKE ALL ON FUNCTION conveyor.maintain() FROM PUBLIC;
 GRANT ALL ON FUNCTION conveyor.maintain() TO conveyor_worker;
 GRANT ALL ON FUNCTION conveyor.maintain() TO conveyor_operator;
@@ -951,6 +1038,9 @@ GRANT ALL ON FUNCTION conveyor.mark_records_failed(p_ids bigint[], p_errors json
 REVOKE ALL ON FUNCTION conveyor.next_due_at(p_flow_name text) FROM PUBLIC;
 GRANT ALL ON FUNCTION conveyor.next_due_at(p_flow_name text) TO conveyor_worker;
 GRANT ALL ON FUNCTION conveyor.next_due_at(p_flow_name text) TO conveyor_operator;
+REVOKE ALL ON FUNCTION conveyor.open_source(p_source text, p_flow_name text, p_key_kind text, p_definition jsonb, p_overlap bigint) FROM PUBLIC;
+GRANT ALL ON FUNCTION conveyor.open_source(p_source text, p_flow_name text, p_key_kind text, p_definition jsonb, p_overlap bigint) TO conveyor_producer;
+GRANT ALL ON FUNCTION conveyor.open_source(p_source text, p_flow_name text, p_key_kind text, p_definition jsonb, p_overlap bigint) TO conveyor_operator;
 REVOKE ALL ON FUNCTION conveyor.park(p_flow_names text[], p_reasons text[], p_held integer[], p_closed boolean[], p_client_pid integer, p_size integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION conveyor.park(p_flow_names text[], p_reasons text[], p_held integer[], p_closed boolean[], p_client_pid integer, p_size integer) TO conveyor_worker;
 GRANT ALL ON FUNCTION conveyor.park(p_flow_names text[], p_reasons text[], p_held integer[], p_closed boolean[], p_client_pid integer, p_size integer) TO conveyor_operator;
@@ -974,6 +1064,8 @@ REVOKE ALL ON FUNCTION conveyor.requeue_records(p_ids bigint[]) FROM PUBLIC;
 GRANT ALL ON FUNCTION conveyor.requeue_records(p_ids bigint[]) TO conveyor_operator;
 REVOKE ALL ON FUNCTION conveyor.reset_failed_records(p_flow_name text, p_max_retries integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION conveyor.reset_failed_records(p_flow_name text, p_max_retries integer) TO conveyor_operator;
+REVOKE ALL ON FUNCTION conveyor.reset_source(p_source text, p_flow_name text, p_read_to bigint) FROM PUBLIC;
+GRANT ALL ON FUNCTION conveyor.reset_source(p_source text, p_flow_name text, p_read_to bigint) TO conveyor_operator;
 REVOKE ALL ON FUNCTION conveyor.resume_flow(p_flow_name text) FROM PUBLIC;
 GRANT ALL ON FUNCTION conveyor.resume_flow(p_flow_name text) TO conveyor_operator;
 REVOKE ALL ON FUNCTION conveyor.why_not_claimed(p_id bigint) FROM PUBLIC;
