@@ -36,7 +36,7 @@ ERRORS = {
 
 # Where a column of a result comes from says the protocol; how it was declared this.
 ORIGIN = """
-    select d.kind, d.shown
+    select d.kind, d.shown, not a.attnotnull
     from pg_attribute as a
     join pg_class as c on c.oid = a.attrelid
     join tds.declared as d on d.table_name = c.relname and d.column_name = a.attname
@@ -80,6 +80,15 @@ class Store:
         rows = self.ask("select column_name, kind from tds.declared where table_name = %s", [table])
         return {name: declared(kind) for name, kind in rows}
 
+    def required(self, table: str) -> set[str]:
+        query = "select attname from pg_attribute where attrelid = to_regclass(quote_ident(%s)) and attnotnull"
+        return {name for (name,) in self.ask(query, [table])}
+
+    def described(self, query: str) -> list[tuple[str, Declared, bool]]:
+        """The columns of a query, which is not run: names, types, and whether there may be nulls."""
+        cur = self.conn.execute(f"select * from ({query}) as described limit 0".encode(), {})
+        return self._described(cur)
+
     @contextmanager
     def statement(self) -> Iterator[None]:
         """A statement that fails is undone alone, and not its transaction, as PostgreSQL would have it."""
@@ -115,22 +124,22 @@ class Store:
             with self.conn.cursor("page") as cur:
                 cur.itersize = 2000
                 cur.execute(query.encode(), params)
-                yield self._described(cur)
+                yield [(name, kind) for name, kind, _ in self._described(cur)]
                 yield from cur
         finally:
             if is_alone and not self.conn.closed:
                 self.end("commit")
 
-    def _described(self, cur: psycopg.ServerCursor[Any]) -> list[tuple[str, Declared]]:
+    def _described(self, cur: psycopg.Cursor[Any]) -> list[tuple[str, Declared, bool]]:
         result = cur.pgresult
         assert result is not None
         assert cur.description is not None
         origins = [(result.ftable(i), result.ftablecol(i)) for i in range(result.nfields)]
         return [self._column(*pair) for pair in zip(cur.description, origins, strict=True)]
 
-    def _column(self, column: psycopg.Column, origin: tuple[int, int]) -> tuple[str, Declared]:
+    def _column(self, column: psycopg.Column, origin: tuple[int, int]) -> tuple[str, Declared, bool]:
         name = "" if column.name == "?column?" else column.name
-        for kind, shown in self.ask(ORIGIN, origin) if origin[0] else []:
-            return (shown if name == shown.lower() else name), declared(kind)
+        for kind, shown, is_nullable in self.ask(ORIGIN, origin) if origin[0] else []:
+            return (shown if name == shown.lower() else name), declared(kind), is_nullable
         known = psycopg.adapters.types.get(column.type_code)
-        return name, of_storage(known.name if known else "text")
+        return name, of_storage(known.name if known else "text"), True

@@ -60,3 +60,20 @@ select
 from tds.declared as d
 join pg_class as c on c.relname = d.table_name and c.relkind = 'r'
 join pg_attribute as a on a.attrelid = c.oid and a.attname = d.column_name;
+
+-- CONVERT(varchar, …, 121) of a time, from how it is kept: as many digits as the type has.
+create function tds.style_121(p_kept text, p_base text, p_scale integer) returns text language sql immutable as $$
+select case p_base
+    when 'date' then p_kept
+    when 'datetime' then left(p_kept, 19) || left(to_char(round(substr(p_kept, 21)::numeric / 10000), '"."FM000'), 4)
+    when 'smalldatetime' then left(p_kept, 19) || '.000'
+    when 'datetimeoffset' then
+        to_char(left(p_kept, 19)::timestamp + split_part(p_kept, '|', 2)::integer * interval '1 minute',
+            'YYYY-MM-DD HH24:MI:SS')
+        || case when p_scale > 0 then substr(p_kept, 20, 1 + p_scale) else '' end
+        || to_char(split_part(p_kept, '|', 2)::integer / 60, ' SG00')
+        || to_char(abs(split_part(p_kept, '|', 2)::integer) % 60, '":"FM00')
+    when 'time' then left(p_kept, 8 + case when p_scale > 0 then 1 + p_scale else 0 end)
+    else left(p_kept, 19 + case when p_scale > 0 then 1 + p_scale else 0 end)
+end
+$$;

@@ -120,3 +120,43 @@ def test_pages_by_key(cur: Any) -> None:
 )
 def test_times_are_kept_in_their_order_and_precision(kind: str, text: str, kept: str) -> None:
     assert canonical(declared(kind), text) == kept
+
+
+@pytest.mark.parametrize(
+    ("kind", "literal", "text"),
+    [
+        ("date", "'0001-01-01'", "0001-01-01"),
+        ("time(7)", "'23:59:59.9999999'", "23:59:59.9999999"),
+        ("time(0)", "'01:02:03'", "01:02:03"),
+        ("datetime2(7)", "'9999-12-31 23:59:59.1234567'", "9999-12-31 23:59:59.1234567"),
+        ("datetime2(3)", "'2024-02-29T12:00:00.5'", "2024-02-29 12:00:00.500"),
+        ("datetime", "'2024-01-02 03:04:05.007'", "2024-01-02 03:04:05.007"),
+        ("smalldatetime", "'2024-01-02 03:04:31'", "2024-01-02 03:05:00.000"),
+        ("datetimeoffset(7)", "'2024-01-02 03:04:05.1234567 -05:30'", "2024-01-02 03:04:05.1234567 -05:30"),
+        ("datetimeoffset(0)", "'2024-01-02 03:04:05 +00:00'", "2024-01-02 03:04:05 +00:00"),
+    ],
+)
+def test_style_121_has_all_digits_of_a_time(cur: Any, kind: str, literal: str, text: str) -> None:
+    cur.execute(f"CREATE TABLE t (v {kind} NULL)")
+    cur.execute(f"INSERT INTO t VALUES ({literal}), (NULL)")
+    query = "SELECT CONVERT(varchar(34), [v], 121) AS [v] FROM (SELECT * FROM t) AS source WHERE v IS NOT NULL"
+    assert cur.execute(query).fetchval() == text
+
+
+def test_a_query_is_described(cur: Any) -> None:
+    cur.execute("CREATE TABLE t (Id int NOT NULL, Version rowversion, amount decimal(9,2), at datetime2(3))")
+    query = "SELECT name, system_type_name, is_nullable FROM sys.dm_exec_describe_first_result_set(?, NULL, 0)"
+    rows = cur.execute(f"{query} ORDER BY column_ordinal", "SELECT *, 1 AS one FROM t").fetchall()
+    assert [tuple(row) for row in rows] == [
+        ("Id", "int", 0),
+        ("Version", "timestamp", 1),
+        ("amount", "decimal(9,2)", 1),
+        ("at", "datetime2(3)", 1),
+        ("one", "int", 1),
+    ]
+
+
+def test_ties_come_together(cur: Any) -> None:
+    cur.execute("CREATE TABLE t (n int)")
+    cur.execute("INSERT INTO t VALUES (1), (2), (2), (3)")
+    assert [row[0] for row in cur.execute("SELECT TOP (?) WITH TIES n FROM t ORDER BY n", 2)] == [1, 2, 2]

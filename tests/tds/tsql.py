@@ -38,6 +38,8 @@ IGNORED = re.compile(r"\s*(?:SET|USE|WAITFOR)\b.*", re.I | re.S)
 # PostgreSQL's driver reads % itself, so parameters stand in for themselves until the text is made.
 MARK = "\N{SECTION SIGN}"
 
+DESCRIBE = re.compile(r"sys\.dm_exec_describe_first_result_set\s*\(\s*@(\w+)\s*,\s*NULL\s*,\s*0\s*\)", re.I)
+
 
 @dataclass(frozen=True)
 class Statement:
@@ -63,11 +65,8 @@ def statements(text: str, params: Mapping[str, tuple[Declared, Any]], store: Sto
         return
     for name, literal in GLOBALS.items():
         text = re.sub(rf"@@{name}\b", literal, text, flags=re.IGNORECASE)
-    try:
-        parsed = sqlglot.parse(stored(text), read="tsql")
-    except SqlglotError as exc:
-        raise SqlError(102, f"Incorrect syntax: {str(exc)[:200]}", 15) from None
-    for tree in parsed:
+    text = DESCRIBE.sub(lambda found: _description(values[found[1].lower()], store), text)
+    for tree in _parsed(text):
         if isinstance(tree, exp.Transaction | exp.Commit | exp.Rollback):
             yield Statement({"transaction": "begin"}.get(tree.key, tree.key))
         elif isinstance(tree, exp.Create) and tree.kind == "TABLE":
@@ -80,6 +79,24 @@ def statements(text: str, params: Mapping[str, tuple[Declared, Any]], store: Sto
             raise SqlError(2812, f"Could not find stored procedure '{tree.sql('tsql')[:100]}'.")
         elif tree is not None and not isinstance(tree, exp.Set | exp.Use):
             raise SqlError(50000, f"the server for tests does not know {tree.key}")
+
+
+def _parsed(text: str) -> list[Any]:
+    try:
+        return list(sqlglot.parse(stored(text), read="tsql"))
+    except SqlglotError as exc:
+        raise SqlError(102, f"Incorrect syntax: {str(exc)[:200]}", 15) from None
+
+
+def _description(text: str, store: Store) -> str:
+    """What `sys.dm_exec_describe_first_result_set` has for a query, as a table of values."""
+    [tree] = _parsed(text)
+    rows = [
+        f"(N'{name}', N'{kind.text.replace('rowversion', 'timestamp')}', {is_nullable:d}, 0, {number})"
+        for number, (name, kind, is_nullable) in enumerate(store.described(_translated(tree, {}, store).query), 1)
+    ]
+    names = "name, system_type_name, is_nullable, is_hidden, column_ordinal"
+    return f"(VALUES {', '.join(rows)}) AS described ({names})"
 
 
 def _create(tree: exp.Create) -> Iterator[Statement]:
@@ -130,10 +147,22 @@ def _translated(tree: Any, values: dict[str, Any], store: Store) -> Statement:
     tree = tree.copy()
     if isinstance(tree, exp.Insert | exp.Update):
         _convert(tree, values, store)
-    tree = _lowered(tree).transform(lambda node: _node(node, store))
+    tree = _lowered(tree)
+    kinds = {name: kind for table in tree.find_all(exp.Table) for name, kind in store.kinds(table.name).items()}
+    _ordered(tree, store)
+    tree = tree.transform(lambda node: _node(node, store, kinds))
     text = tree.sql("postgres").replace("%", "%%")
+    text = re.sub(r"LIMIT (\S+) WITH TIES", r"FETCH FIRST (\1) ROWS WITH TIES", text)
     text = re.sub(rf"{MARK}(\w+){MARK}", r"%(\1)s", text)
     return Statement(query=text, params=values, has_rows=isinstance(tree, exp.Query))
+
+
+def _ordered(tree: exp.Expression, store: Store) -> None:
+    """Nulls come first, and where there are none that is not said: an index could not serve it."""
+    required = {name for table in tree.find_all(exp.Table) for name in store.required(table.name)}
+    for ordered in tree.find_all(exp.Ordered):
+        if ordered.this.name in required:
+            ordered.set("nulls_first", False)
 
 
 def _convert(tree: exp.Insert | exp.Update, values: dict[str, Any], store: Store) -> None:
@@ -181,8 +210,12 @@ def _lowered(tree: exp.Expression) -> exp.Expression:
     return tree
 
 
-def _node(node: exp.Expression, store: Store) -> exp.Expression:
+def _node(node: exp.Expression, store: Store, kinds: Mapping[str, Declared]) -> exp.Expression:
     match node:
+        case exp.Convert() if node.args["style"] and node.args["style"].name == "121" and node.expression.name in kinds:
+            kind = kinds[node.expression.name]
+            values = [node.expression, exp.Literal.string(kind.base), exp.Literal.number(kind.scale)]
+            return exp.Anonymous(this="tds.style_121", expressions=values)
         case exp.Parameter():
             return exp.var(f"{MARK}{node.name.lower()}{MARK}")
         case exp.National():
@@ -213,6 +246,6 @@ def _function(node: exp.Anonymous, store: Store) -> exp.Expression:
         case "DATALENGTH":
             return exp.Anonymous(this="octet_length", expressions=node.expressions)
         case "SYSUTCDATETIME" | "SYSDATETIME" | "GETUTCDATE":
-            return _node(exp.CurrentTimestamp(), store)
+            return _node(exp.CurrentTimestamp(), store, {})
         case _:
             return node
