@@ -17,6 +17,7 @@ from pgconveyor.config import ENV_FILE
 from pgconveyor.conninfo import embedded_directory
 from pgconveyor.database import DatabaseManager
 from pgconveyor.errors import error_document
+from pgconveyor.ingest import ingest
 from pgconveyor.operate import COMMANDS
 from pgconveyor.options import ASKED, database_option
 from pgconveyor.remedies import in_short
@@ -174,7 +175,7 @@ def describe(server: EmbeddedServer, found: ServerStatus, database: str) -> None
     click.echo(f"psql {shlex.quote(server.conninfo_without_password(database.lower()))}")
 
 
-for command in [worker, config, *COMMANDS]:
+for command in [worker, ingest, config, *COMMANDS]:
     cli.add_command(command)
 
 

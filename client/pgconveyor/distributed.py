@@ -157,7 +157,7 @@ class DistributedProcessor:
             try:
                 row = conn.execute(ADD, [flow_name, document, priority, run_at, keys]).fetchone()
             except InvalidArgument as exc:
-                raise _renamed(exc, [name for name, _, _ in chunk]) from exc
+                raise renamed(exc, [name for name, _, _ in chunk]) from exc
             count += row[0] if row else 0
         return count
 
@@ -377,7 +377,7 @@ def dedup_key_of(record: Mapping[str, Any], field: str, name: str) -> str:
     return str(key)
 
 
-def _renamed(exc: InvalidArgument, names: Sequence[str]) -> InvalidArgument:
+def renamed(exc: InvalidArgument, names: Sequence[str]) -> InvalidArgument:
     """The same error, about `records[7017]` or a line of a file instead of the seventeenth of a call."""
     found = re.fullmatch(r"p_(?:payloads|(dedup_key)s)\[(\d+)\]", exc.diag.column_name or "")
     if found is None:

@@ -19,7 +19,7 @@ from pgconveyor.database import DatabaseManager
 from pgconveyor.distributed import DistributedProcessor, Record
 from pgconveyor.errors import ClaimLost, DatabaseUnavailable
 
-__all__ = ["Context", "Handler", "PermanentError", "bind", "handler", "handler_of", "load", "path_of"]
+__all__ = ["Context", "Handler", "PermanentError", "bind", "find", "handler", "handler_of", "load", "path_of"]
 
 Result = Mapping[str, Any] | None
 Handler = Callable[[Any], Result] | Callable[[Any, Any], Result]
@@ -155,25 +155,31 @@ def path_of(function: Handler) -> str | None:
 
 def load(path: str) -> Handler:
     """
-    The function that `package.module:function` names; modules are also looked for in the current directory.
+    The handler that `package.module:function` names; modules are also looked for in the current directory.
 
     Raises `ValueError` that says which part of the path is wrong.
     """
+    function = find(path, "handler")
+    bind(function)
+    return function
+
+
+def find(path: str, what: str) -> Callable[..., Any]:
+    """The function that `package.module:function` names. Raises `ValueError` that begins with `what`."""
     module_name, _, name = path.partition(":")
     if not module_name or not name:
-        raise ValueError(f"handler is {path!r}: give package.module:function")
+        raise ValueError(f"{what} is {path!r}: give package.module:function")
     if (here := str(Path.cwd())) not in sys.path:
         sys.path.insert(0, here)
     try:
         module = importlib.import_module(module_name)
     except Exception as exc:  # a module may fail in any way while it is imported
         if isinstance(exc, ModuleNotFoundError) and f"{module_name}.".startswith(f"{exc.name}."):
-            raise ValueError(f"handler is {path!r}: {exc}; is it in the current directory or on PYTHONPATH?") from exc
-        raise ValueError(f"handler is {path!r}: importing it failed: {type(exc).__name__}: {exc}") from exc
+            raise ValueError(f"{what} is {path!r}: {exc}; is it in the current directory or on PYTHONPATH?") from exc
+        raise ValueError(f"{what} is {path!r}: importing it failed: {type(exc).__name__}: {exc}") from exc
     function = getattr(module, name, None)
     if not callable(function):
-        raise ValueError(f"handler is {path!r}: {module.__name__} has no function {name!r}")
-    bind(function)
+        raise ValueError(f"{what} is {path!r}: {module.__name__} has no function {name!r}")
     return function  # type: ignore[no-any-return]
 
 

@@ -18,7 +18,7 @@ from pgconveyor.database import SLOW, DatabaseManager, Params
 from pgconveyor.errors import DatabaseUnavailable, timestamp
 from pgconveyor.odbc import choose_driver, odbc_string, pyodbc, words_of
 
-__all__ = ["SqlServerManager", "is_transient", "number_of", "reason_of"]
+__all__ = ["LoginRefused", "PassingFailure", "SqlServerManager", "is_transient", "number_of", "reason_of"]
 
 T = TypeVar("T")
 
@@ -67,8 +67,12 @@ def reason_of(exc: BaseException) -> str:
     return " ".join(re.sub(r"^(\[[^\]]*\]\s*)+|\s*\(SQL\w+\)", "", text).split())
 
 
-class _Passing(DatabaseUnavailable):
+class PassingFailure(DatabaseUnavailable):
     """Worth another try."""
+
+
+class LoginRefused(DatabaseUnavailable):
+    """Not worth another try: accounts are locked for that."""
 
 
 class Session:
@@ -111,6 +115,7 @@ class SqlServerManager(DatabaseManager):
         self._idle_lock = Lock()
         self._free: BoundedSemaphore | None = None
         self._out = 0
+        self._waited_for: set[Any] = set()
 
     @contextmanager
     def connection(self) -> Iterator[Any]:
@@ -131,7 +136,7 @@ class SqlServerManager(DatabaseManager):
             if not is_lost(exc):
                 raise
             # Whether the commit happened nobody knows: it must not be tried again unasked.
-            kind = DatabaseUnavailable if is_committing else _Passing
+            kind = DatabaseUnavailable if is_committing else PassingFailure
             raise kind(f"{self.database_name}: {reason_of(exc)}") from None
         finally:
             session.end()
@@ -157,6 +162,29 @@ class SqlServerManager(DatabaseManager):
             names = [column[0] for column in cur.description]
             while rows := self._within(deadline, cur, lambda: cur.fetchmany(page)):
                 yield [dict(zip(names, row, strict=True)) for row in rows]
+
+    def read(
+        self, query: str, params: Sequence[Any] = (), *, deadline: float = 60.0
+    ) -> tuple[list[str], list[Sequence[Any]]]:
+        """
+        The names of the columns of a statement that only reads, and its rows, within `deadline` seconds.
+
+        What passes is tried again, an answer that is late too. Raises `PassingFailure` when it does not pass.
+        """
+
+        def once() -> tuple[list[str], list[Sequence[Any]]]:
+            with self.connection() as conn:
+                cur = conn.cursor()
+                rows = self._within(deadline, cur, lambda: cur.execute(query, *params).fetchall())
+                return [column[0] for column in cur.description], rows
+
+        return self._repeatedly(once)
+
+    def interrupt(self) -> None:
+        """Cancel what `read` and `stream` wait for in other threads; it fails there."""
+        for cur in list(self._waited_for):
+            with suppress(pyodbc().Error):
+                cur.cancel()
 
     def health_check(self) -> dict[str, Any]:
         """As that of `DatabaseManager`; never raises."""
@@ -214,8 +242,8 @@ class SqlServerManager(DatabaseManager):
         for attempt in range(1, ATTEMPTS + 1):
             try:
                 return action()
-            except (_Passing, pyodbc().Error) as exc:
-                if attempt == ATTEMPTS or not (isinstance(exc, _Passing) or is_transient(exc)):
+            except (PassingFailure, pyodbc().Error) as exc:
+                if attempt == ATTEMPTS or not (isinstance(exc, PassingFailure) or is_transient(exc)):
                     raise
                 time.sleep(wait * random.uniform(0.75, 1.25))  # noqa: S311
                 wait *= 2
@@ -232,15 +260,17 @@ class SqlServerManager(DatabaseManager):
 
         timer = Timer(seconds, cut)
         timer.start()
+        self._waited_for.add(cur)
         try:
             found = action()
         except pyodbc().Error:
             if not is_late.is_set():
                 raise
         finally:
+            self._waited_for.discard(cur)
             timer.cancel()
         if is_late.is_set():
-            raise self._unavailable(f"a page took longer than {seconds:g} s")
+            raise PassingFailure(f"{self.database_name}: a page took longer than {seconds:g} s")
         return found
 
     def _take(self) -> Any:
@@ -286,7 +316,7 @@ class SqlServerManager(DatabaseManager):
                 odbc_string(words, driver, self._application_name), autocommit=False, timeout=LOGIN_TIMEOUT
             )
         except odbc.Error as exc:
-            kind = _Passing if is_transient(exc) else DatabaseUnavailable
+            kind = PassingFailure if is_transient(exc) else LoginRefused
             raise kind(f"{self.database_name}: {reason_of(exc)}") from None
         conn.timeout = QUERY_TIMEOUT
         conn.add_output_converter(-155, _with_offset)

@@ -1,0 +1,354 @@
+"""
+From a table of a SQL Server into a flow: each row once.
+
+A page of rows and the watermark behind it are committed in one transaction of the queue's database, so that whatever
+ends an ingester, the next one goes on where the queue really is. What may move the watermark the database decides.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from threading import Event
+from typing import Any, Self
+
+import psycopg
+from psycopg.types.json import Jsonb
+
+from pgconveyor.claimer import jittered
+from pgconveyor.columns import quoted
+from pgconveyor.database import DatabaseManager
+from pgconveyor.distributed import CHUNK_SIZE, renamed
+from pgconveyor.documents import encode, encode_object, storable
+from pgconveyor.errors import DatabaseUnavailable, InvalidArgument
+from pgconveyor.odbc import pyodbc
+from pgconveyor.reader import Reader, Row, Window
+from pgconveyor.remedies import in_short
+from pgconveyor.sqlserver import LoginRefused, SqlServerManager, is_transient, reason_of
+
+__all__ = ["Ingester", "RowRefused", "Source", "Totals"]
+
+logger = logging.getLogger(__name__)
+
+Mapping_ = Callable[[dict[str, Any]], Mapping[str, Any]]
+
+OPEN = "select read_to, read_after, revision from conveyor.open_source(%s, %s, %s, %s, %s::bigint)"
+PAGE = b"""
+    select revision, added
+    from conveyor.ingest_page(
+        %s, %s, %s::bigint, %s::bigint, %s::jsonb, %s::text[], %s::jsonb, %s::smallint, %s::boolean
+    )
+"""
+TRIES = 6  # in a row, without a page in between, after which an ingester that is not to stay gives up
+BACK_OFF = (0.5, 30.0)  # seconds, first and longest wait
+
+
+class RowRefused(ValueError):
+    """A row that cannot become a record; the message begins with the source and the row's key."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """
+    What is read: a `table`, or a `query`, of a database that the configuration names, in the order of `key`.
+
+    `key` is a column: a rowversion, or a whole number that grows. `where` is a condition in T-SQL. `name` tells sources
+    of a flow apart and begins their dedup keys; by default it is that of the database and the table. Raises
+    `ValueError` for what cannot be.
+    """
+
+    database: str
+    key: str
+    table: str | None = None
+    query: str | None = None
+    where: str | None = None
+    name: str = ""
+
+    def __post_init__(self) -> None:
+        if (self.table is None) == (self.query is None):
+            raise ValueError("give either table or query")
+        for field in ("database", "key", "table", "query", "where"):
+            value = getattr(self, field)
+            if value is not None and (not isinstance(value, str) or not value.strip()):
+                raise ValueError(f"{field} is {value!r:.100}: give a text that is not blank")
+        if self.table is not None and not _parts(self.table):
+            raise ValueError(
+                f"table is {self.table!r:.100}: give a name such as dbo.responses or [my schema].[my table]"
+            )
+        object.__setattr__(self, "name", self.name or f"{self.database}.{self.table or 'query'}")
+
+    @property
+    def definition(self) -> dict[str, str]:
+        """What a watermark is good for."""
+        words = {word: getattr(self, word) for word in ("database", "table", "query", "key", "where")}
+        return {word: value for word, value in words.items() if value is not None}
+
+    def reader(self, manager: SqlServerManager) -> Reader:
+        """Connects, and looks whether this can be read: see `Reader`."""
+        if self.query is not None:
+            relation = f"({self.query.strip().rstrip(';')}\n) AS source"
+        else:
+            relation = ".".join(map(quoted, _parts(self.table or ""))) + " AS source"
+        return Reader(manager, relation, self.key, self.where)
+
+
+def _parts(table: str) -> list[str]:
+    part = r"\[((?:[^\]]|\]\])+)\]|([^.\[\]\s][^.\[\]]*)"
+    if not re.fullmatch(rf"(?:{part})(?:\.(?:{part}))*", table.strip()):
+        return []
+    return [bare.strip() or whole.replace("]]", "]") for whole, bare in re.findall(part, table.strip())]
+
+
+@dataclass(slots=True)
+class Totals:
+    """What an ingester did, in rows; `behind` is how far the highest key of the source was above the watermark."""
+
+    read: int = 0
+    added: int = 0
+    skipped: int = 0
+    dead: int = 0
+    pages: int = 0
+    read_to: int | None = None
+    behind: int | None = None
+    first: str | None = None  # the payload of the first row
+
+
+@dataclass(slots=True)
+class _Chunk:
+    """What one transaction adds."""
+
+    texts: list[str]
+    keys: list[str]
+    failures: list[dict[str, Any]]
+    read_to: int | None
+    rows: int = 0
+    size: int = 0
+
+
+class Ingester:
+    """
+    Moves the rows of a source into a flow until `stop` is called, or none is left.
+
+    `batch` rows are read at a time. `overlap` so many ids below the watermark are read again, for rows that were
+    committed late; rowversions need none. `mapping` makes the payload of a row, a dict in the JSON forms of the README.
+    A row that cannot be a payload ends it, is skipped or becomes a failed record: `on_error` is stop, skip or
+    dead-letter. With `clean`, characters that PostgreSQL cannot hold become U+FFFD. With `dry_run` nothing is written.
+    """
+
+    def __init__(
+        self,
+        queue: DatabaseManager,
+        source: Source,
+        reader: Reader,
+        flow_name: str,
+        *,
+        batch: int = 1000,
+        overlap: int = 1000,
+        mapping: Mapping_ | None = None,
+        on_error: str = "stop",
+        clean: bool = False,
+        priority: int = 0,
+        dry_run: bool = False,
+    ) -> None:
+        if on_error not in ("stop", "skip", "dead-letter"):
+            raise ValueError(f"on_error is {on_error!r}: give stop, skip or dead-letter")
+        self._queue, self._source, self._reader, self._flow_name = queue, source, reader, flow_name
+        self._batch, self._mapping, self._on_error, self._clean = batch, mapping, on_error, clean
+        self._overlap = overlap if reader.key_kind == "id" else 0
+        self._priority, self._dry_run = priority, dry_run
+        self._window: Window | None = None
+        self._revision = 0
+        self._stopping = Event()
+        self._reads = ThreadPoolExecutor(1, thread_name_prefix="source")
+        self.totals = Totals()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+        self._reads.shutdown()
+
+    def stop(self) -> None:
+        """End after the page that is being written; safe in threads and signal handlers."""
+        self._stopping.set()
+        self._reader.manager.interrupt()
+
+    @property
+    def is_stopped(self) -> bool:
+        return self._stopping.is_set()
+
+    def run(self, *, watch: float | None = None, progress: Callable[[Totals], object] = lambda _: None) -> Totals:
+        """
+        Read to the end, and with `watch` again after so many seconds, until stopped.
+
+        What passes, such as a database that is away, is tried again, for ever when watching. Raises `ConnectionError`
+        when it does not pass, or nothing could be read at all; `SourceMoved` when another ingester reads the source;
+        `SourceChanged`; `RowRefused`; `ValueError`; `pyodbc.Error` and `psycopg.Error` for what else is refused.
+        """
+        self._open()
+        failures, pages = 0, -1
+        while not self.is_stopped:
+            try:
+                self._catch_up(progress)
+            except (DatabaseUnavailable, psycopg.OperationalError, pyodbc().Error) as exc:
+                if self.is_stopped:
+                    break
+                failures, pages = (0 if self.totals.pages != pages else failures) + 1, self.totals.pages
+                if not _passes(exc) or (watch is None and failures >= TRIES):
+                    raise
+                self._window = None
+                logger.warning("%s; trying again", _said(exc))
+                self._stopping.wait(jittered(min(BACK_OFF[0] * 2 ** (failures - 1), BACK_OFF[1])))
+                continue
+            if watch is None:
+                break
+            self._stopping.wait(watch)
+        return self.totals
+
+    def _open(self) -> Window:
+        """Where the queue is, which after a lost connection may be further than what was acknowledged here."""
+        definition = Jsonb(self._source.definition)
+        asked = [self._source.name, self._flow_name, self._reader.key_kind, definition, self._overlap]
+        with self._queue.connection() as conn, conn.transaction(force_rollback=self._dry_run):
+            row = conn.execute(OPEN, asked).fetchone()
+        assert row is not None  # noqa: S101
+        self.totals.read_to, read_after, self._revision = row
+        self._reader.check(self.totals.read_to)
+        self._window = Window(self.totals.read_to, read_after, self._overlap)
+        return self._window
+
+    def _catch_up(self, progress: Callable[[Totals], object]) -> None:
+        """The next page is read while one is written."""
+        window = self._window or self._open()
+        bound, highest = self._reader.bound(), self._reader.highest()
+        ahead = self._read_ahead(window, bound)
+        # Not until a page is short: an answer that was cut looks like one.
+        while rows := self._awaited(ahead):
+            ahead = self._read_ahead(window, bound)
+            self._write(rows)
+            if highest is not None:
+                self.totals.behind = max(0, highest - (self.totals.read_to or 0))
+            progress(self.totals)
+        if self.is_stopped:
+            return
+        self._send(_Chunk([], [], [], self.totals.read_to), is_last=True)
+        progress(self.totals)
+
+    def _awaited(self, ahead: Future[list[Row]]) -> list[Row]:
+        """Nothing once it is to stop: a source that is silent would be waited for."""
+        while not self.is_stopped:
+            with suppress(TimeoutError):
+                return ahead.result(timeout=0.5)
+        return []
+
+    def _read_ahead(self, window: Window, bound: int | None) -> Future[list[Row]]:
+        def read() -> list[Row]:
+            if self.is_stopped:
+                return []
+            rows = window.fresh(self._reader.page(window.low, self._batch + window.known, bound))
+            window.note([key for key, _ in rows])
+            return rows
+
+        return self._reads.submit(read)
+
+    def _write(self, rows: Sequence[Row]) -> None:
+        for chunk in self._chunks(rows):
+            self._send(chunk)
+        self.totals.pages += 1
+
+    def _chunks(self, rows: Sequence[Row]) -> Iterator[_Chunk]:
+        """Rows as they go into the queue: in one transaction, unless they are large."""
+        chunk = _Chunk([], [], [], self.totals.read_to)
+        for key, row in rows:
+            name = f"{self._source.name}:{key}"
+            try:
+                text = self._text(name, row)
+            except RowRefused as exc:
+                text = ""
+                self._refuse(exc, name, row, chunk)
+            if text:
+                chunk.texts.append(text)
+                chunk.keys.append(name)
+            chunk.read_to = key if chunk.read_to is None else max(chunk.read_to, key)
+            chunk.rows, chunk.size = chunk.rows + 1, chunk.size + len(text)
+            if chunk.size >= CHUNK_SIZE:
+                yield chunk
+                chunk = _Chunk([], [], [], chunk.read_to)
+        if chunk.rows:
+            yield chunk
+
+    def _text(self, name: str, row: dict[str, Any]) -> str:
+        """The payload of a row."""
+        mapped: Any = row
+        if self._mapping is not None:
+            try:
+                mapped = self._mapping(row)
+            except Exception as exc:  # a mapping may fail in any way
+                raise RowRefused(f"row {name}: the mapping raised {type(exc).__name__}: {exc}") from exc
+            if not isinstance(mapped, dict):
+                raise RowRefused(f"row {name}: the mapping returned {type(mapped).__name__}: return a dict")
+        try:
+            return encode_object(mapped, f"row {name}")
+        except ValueError as exc:
+            if not self._clean:
+                raise RowRefused(str(exc)) from None
+        try:
+            return encode_object(_cleaned(mapped), f"row {name}")
+        except ValueError as exc:
+            raise RowRefused(str(exc)) from None
+
+    def _refuse(self, exc: RowRefused, name: str, row: dict[str, Any], chunk: _Chunk) -> None:
+        if self._on_error == "stop":
+            raise exc
+        logger.warning("%s; %s", exc, "skipped" if self._on_error == "skip" else "added as failed")
+        if self._on_error == "skip":
+            self.totals.skipped += 1
+            return
+        self.totals.dead += 1
+        chunk.failures.append({"payload": _cleaned(row), "dedup_key": name, "error": storable(str(exc))})
+
+    def _send(self, chunk: _Chunk, *, is_last: bool = False) -> None:
+        self.totals.first = self.totals.first or next(iter(chunk.texts), None)
+        if not self._dry_run:
+            document, failures = f"[{','.join(chunk.texts)}]", encode(chunk.failures, "failures")
+            where = [self._source.name, self._flow_name, self._revision, chunk.read_to]
+            try:
+                with self._queue.connection() as conn:
+                    row = conn.execute(
+                        PAGE, [*where, document, chunk.keys, failures, self._priority, is_last]
+                    ).fetchone()
+            except InvalidArgument as exc:
+                raise renamed(exc, [f"row {key}" for key in chunk.keys]) from exc
+            assert row is not None  # noqa: S101
+            self._revision = row[0]
+            self.totals.added += row[1]
+        self.totals.read += chunk.rows
+        self.totals.read_to = chunk.read_to
+
+
+def _cleaned(value: Any) -> Any:
+    """What PostgreSQL cannot hold is replaced, in all texts of a document."""
+    if isinstance(value, str):
+        return (
+            value.replace("\x00", "\N{REPLACEMENT CHARACTER}")
+            .encode("utf-16", "surrogatepass")
+            .decode("utf-16", "replace")
+        )
+    if isinstance(value, dict):
+        return {_cleaned(key): _cleaned(each) for key, each in value.items()}
+    return [_cleaned(each) for each in value] if isinstance(value, list | tuple) else value
+
+
+def _passes(exc: Exception) -> bool:
+    if isinstance(exc, pyodbc().Error):
+        return is_transient(exc)
+    return not isinstance(exc, LoginRefused)
+
+
+def _said(exc: Exception) -> str:
+    return reason_of(exc) if isinstance(exc, pyodbc().Error) else in_short(exc)
