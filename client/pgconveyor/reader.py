@@ -51,8 +51,12 @@ class Reader:
         keys = [self._number(row[self._key_at]) for row in rows]
         for one, next_one in pairwise(keys):
             if one >= next_one:
-                raise ValueError(f"{self._shown(next_one)} is in two rows of a page: give a key that is unique")
+                raise ValueError(f"{self._named(next_one)} is in two rows of a page: give a key that is unique")
         return list(zip(keys, (payload(self.columns, row) for row in rows), strict=True))
+
+    def shown(self, key: int) -> str:
+        """As the server shows it."""
+        return str(key) if self.key_kind == "id" else f"0x{key:016X}"
 
     def bound(self) -> int | None:
         """
@@ -68,35 +72,32 @@ class Reader:
         _, [[key]] = self.manager.read(f"SELECT MAX({self._key}) {self._from}")
         return None if key is None else self._number(key)
 
-    def check(self, read_to: int | None) -> None:
-        """Raises `ValueError` for keys that are null or come twice, and for a source that lies behind its watermark."""
+    def check_keys(self, *, is_new: bool) -> None:
+        """Raises `ValueError` for a key that is null somewhere or, looked for in a source that is new, comes twice."""
         if self.key.is_nullable:
-            _, rows = self.manager.read(
-                f"SELECT TOP (1) 1 {self._from} AND {self._key} IS NULL", deadline=CHECK_DEADLINE
-            )
+            query = f"SELECT TOP (1) 1 {self._from} AND {self._key} IS NULL"
+            _, rows = self.manager.read(query, deadline=CHECK_DEADLINE)
             if rows:
                 raise ValueError(
                     f"key {self.key.name!r} is null in some row (found by {self._key} IS NULL): give another key, or"
-                    " leave such rows out by a condition"
+                    " leave such rows out by --where"
                 )
-        if read_to is None:
-            self._check_unique()
-            return
-        bound, highest = self.bound(), self.highest()
-        last = bound - 1 if bound is not None else highest
-        if last is not None and last < read_to:
-            raise ValueError(
-                f"{self._shown(last)} is the highest, and the watermark is at {read_to}: rows were deleted, or keys are"
-                " given anew. Set the watermark there by ingest reset; keys that are used again need another --name"
-            )
+        if is_new:
+            query = f"SELECT TOP (1) {self._key} {self._from} GROUP BY {self._key} HAVING COUNT(*) > 1"
+            _, rows = self.manager.read(query, deadline=CHECK_DEADLINE)
+            for (key,) in rows:
+                raise ValueError(
+                    f"{self._named(self._number(key))} is in several rows (found by GROUP BY {self._key} HAVING"
+                    " COUNT(*) > 1): give a key that is unique"
+                )
 
-    def _check_unique(self) -> None:
-        query = f"SELECT TOP (1) {self._key} {self._from} GROUP BY {self._key} HAVING COUNT(*) > 1"
-        _, rows = self.manager.read(query, deadline=CHECK_DEADLINE)
-        for (key,) in rows:
+    def check_place(self, read_to: int | None, highest: int | None, bound: int | None, overlap: int) -> None:
+        """Raises `ValueError` for a source that lies behind its watermark: what comes next there would not be seen."""
+        last = highest if bound is None else bound - 1
+        if read_to is not None and last is not None and last < read_to - overlap:
             raise ValueError(
-                f"{self._shown(self._number(key))} is in several rows (found by GROUP BY {self._key} HAVING"
-                " COUNT(*) > 1): give a key that is unique"
+                f"{self._named(last)} is the highest, and the watermark is at {self.shown(read_to)}: rows were deleted,"
+                " or keys given anew. Set it there by ingest reset; for keys that come again give another --name"
             )
 
     def _key_column(self, name: str) -> Column:
@@ -113,8 +114,8 @@ class Reader:
     def _parameter(self, key: int) -> Any:
         return key if self.key_kind == "id" else key.to_bytes(8)
 
-    def _shown(self, key: int) -> str:
-        return f"key {self.key.name} {key if self.key_kind == 'id' else f'0x{key:016X}'}"
+    def _named(self, key: int) -> str:
+        return f"key {self.key.name} {self.shown(key)}"
 
 
 class Window:

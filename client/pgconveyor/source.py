@@ -218,7 +218,7 @@ class Ingester:
             row = conn.execute(OPEN, asked).fetchone()
         assert row is not None  # noqa: S101
         self.totals.read_to, read_after, self._revision = row
-        self._reader.check(self.totals.read_to)
+        self._reader.check_keys(is_new=self.totals.read_to is None)
         self._window = Window(self.totals.read_to, read_after, self._overlap)
         return self._window
 
@@ -226,6 +226,7 @@ class Ingester:
         """The next page is read while one is written."""
         window = self._window or self._open()
         bound, highest = self._reader.bound(), self._reader.highest()
+        self._reader.check_place(self.totals.read_to, highest, bound, self._overlap)
         ahead = self._read_ahead(window, bound)
         # Not until a page is short: an answer that was cut looks like one.
         while rows := self._awaited(ahead):
@@ -265,7 +266,7 @@ class Ingester:
         """Rows as they go into the queue: in one transaction, unless they are large."""
         chunk = _Chunk([], [], [], self.totals.read_to)
         for key, row in rows:
-            name = f"{self._source.name}:{key}"
+            name = f"{self._source.name}:{self._reader.shown(key)}"
             try:
                 text = self._text(name, row)
             except RowRefused as exc:
@@ -304,7 +305,7 @@ class Ingester:
 
     def _refuse(self, exc: RowRefused, name: str, row: dict[str, Any], chunk: _Chunk) -> None:
         if self._on_error == "stop":
-            raise exc
+            raise RowRefused(f"{exc}; it was not added, see --on-error and --clean") from exc
         logger.warning("%s; %s", exc, "skipped" if self._on_error == "skip" else "added as failed")
         if self._on_error == "skip":
             self.totals.skipped += 1
