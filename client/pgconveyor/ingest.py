@@ -13,11 +13,10 @@ from typing import TYPE_CHECKING, Any, Self
 import click
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
 
 from pgconveyor.conninfo import is_sqlserver
 from pgconveyor.database import DatabaseManager
-from pgconveyor.operate import console, rows, say, value
+from pgconveyor.operate import rows, say, value
 from pgconveyor.options import SECONDS, database_option, json_option, yes_option
 
 if TYPE_CHECKING:
@@ -192,19 +191,16 @@ def status(flow: str | None, database: str, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(found, default=str))
         return
-    table = Table(width=console.width)
-    for column in ("flow", "source", "watermark", "added", "moved", "caught up"):
-        table.add_column(column, justify="right" if column in ("watermark", "added") else "left", overflow="fold")
-    for row in found:
-        times = [f"{row[key]:%Y-%m-%d %H:%M:%S}" if row[key] else "" for key in ("moved_at", "caught_up_at")]
-        table.add_row(row["flow_name"], row["source"], _shown(row), f"{row['rows_added']:,}", *times)
-    console.print(table)
+    click.echo("\n".join(map(_line, found)) or "no source was read")
 
 
-def _shown(row: dict[str, Any]) -> str:
-    if row["read_to"] is None:
-        return "start"
-    return f"0x{row['read_to']:016X}" if row["key_kind"] == "rowversion" else str(row["read_to"])
+def _line(row: dict[str, Any]) -> str:
+    place = "the start" if row["read_to"] is None else row["read_to"]
+    if row["key_kind"] == "rowversion" and row["read_to"] is not None:
+        place = f"0x{row['read_to']:016X}"
+    caught_up = row["caught_up_at"]
+    when = f"caught up at {caught_up:%Y-%m-%d %H:%M:%S%z}" if caught_up else "not caught up"
+    return f"{row['source']} into {row['flow_name']}: {row['rows_added']:,} added, at {place}, {when}"
 
 
 class _Position(click.ParamType[int | None]):

@@ -12,6 +12,7 @@ from pgconveyor.sqlserver import SqlServerManager
 __all__ = ["Reader", "Row", "Window"]
 
 INTEGERS = ("tinyint", "smallint", "int", "bigint")
+LOWEST = -(2**63)
 CHECK_DEADLINE = 600.0  # seconds: looking for duplicates reads all keys
 
 Row = tuple[int, dict[str, Any]]  # the key, a rowversion as a number, and the row as JSON has it
@@ -143,7 +144,7 @@ class Window:
         if not keys:
             return
         self.high = keys[-1] if self.high is None else max(self.high, keys[-1])
-        floor = self.high - self._overlap
+        floor = max(self.high - self._overlap, LOWEST)
         low = floor if self.low is None else max(self.low, floor)
         self._seen.update(keys)
         while low + 1 in self._seen:
