@@ -191,6 +191,7 @@ class Ingester:
         `SourceChanged`; `RowRefused`; `ValueError`; `pyodbc.Error` and `psycopg.Error` for what else is refused.
         """
         self._open()
+        logger.info("reading %s into %s behind %s", self._source.name, self._flow_name, self.totals.read_to)
         failures, pages = 0, -1
         while not self.is_stopped:
             try:

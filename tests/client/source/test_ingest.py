@@ -12,6 +12,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from psycopg.conninfo import make_conninfo
 
 import sql
 from pgconveyor.database import DatabaseManager
@@ -198,3 +199,48 @@ class TestOperators:
         tds.faults.append(Fault("WITH TIES.*id. > ", times=9, error=40613))
         ingest("--key", "id", "--batch", 10)
         assert len(answers(conn)) == 25
+
+
+class TestProgress:
+    def test_a_terminal_has_a_line_that_changes(self, table: Any, pgconveyor: Callable[..., Any]) -> None:
+        fill(table, 1, 25)
+        done = pgconveyor("ingest", *BASE, "--key", "id", FORCE_COLOR="1")
+        assert done.returncode == 0
+        assert re.search(
+            r"ingest SurveyHub.responses .*\b25 rows, [\d,]+ rows/s", re.sub(r"\x1b\[[\d;?]*\w", "", done.stderr)
+        )
+
+    def test_elsewhere_the_log_has_one_now_and_then(
+        self, table: Any, ingest: Ingest, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        caplog.set_level("INFO", "pgconveyor")
+        fill(table, 1, 25)
+        ingest("--key", "id", "--batch", 10)
+        assert "rows/s" not in caplog.text
+        monkeypatch.setattr("pgconveyor.ingest.REPORT_EVERY", 0.0)
+        ingest("--key", "id", "--batch", 10, "--name", "other")
+        assert re.search(r"other: 10 rows, [\d,]+ rows/s, 15 keys behind", caplog.text)
+
+    def test_logs_are_json_lines_when_asked_for(
+        self, table: Any, pgconveyor: Callable[..., Any], tmp_path: Path
+    ) -> None:
+        fill(table, 1, 2)
+        (tmp_path / "mapping.py").write_text("def nothing(row): return None")
+        options = ("--key", "id", "--map", "mapping:nothing", "--on-error", "skip", "--log-format", "json")
+        lines = [json.loads(line) for line in pgconveyor("ingest", *BASE, *options).stderr.splitlines()]
+        assert [line["level"] for line in lines] == ["INFO", "WARNING", "WARNING"]
+        assert lines[1]["message"].startswith("row SurveyHub.responses:1: the mapping returned NoneType")
+
+
+def test_a_producer_may_do_it(
+    table: Any, ingest: Ingest, conn: psycopg.Connection, dsn: str, configure: Callable[..., None]
+) -> None:
+    user = f"producer_{conn.info.dbname}"
+    conn.execute(f"create role {user} login password 'secret' in role conveyor_producer")
+    configure("rpa_db", make_conninfo(dsn, user=user, password="secret"))
+    fill(table, 1, 3)
+    ingest("--key", "id")
+    ingest("status", base=())
+    assert ingest("reset", "SurveyHub.responses", "--flow", "f", "--to", "start", "--yes", base=(), code=1)
+    assert len(answers(conn)) == 3
+    conn.execute(f"drop role {user}")
