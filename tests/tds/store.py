@@ -58,7 +58,7 @@ class SqlError(Exception):
 
 
 def of_database(dsn: str, name: str) -> str:
-    """Where a database is kept that was made by CREATE DATABASE; nothing else of PostgreSQL's can be named so."""
+    """Where one is kept that was made by CREATE DATABASE: by its name no other of PostgreSQL's can be reached."""
     return make_conninfo(dsn, dbname=f"{MADE}{name}")
 
 

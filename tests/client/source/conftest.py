@@ -14,6 +14,7 @@ from pgconveyor.database import DatabaseManager
 __all__ = ["driver", "tds"]
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """One process has those that may need a container, which takes two gigabytes of memory."""
     for item in items:

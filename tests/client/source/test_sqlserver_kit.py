@@ -167,7 +167,8 @@ class TestRun:
 
     def run(self, server_dsn: str, **env: str) -> tuple[int, str]:
         tests = "tests/client/source/test_sqlserver.py"
-        command = [sys.executable, "-m", "pytest", "-n", "1", "-p", "no:cacheprovider", f"{tests}::TestQueries"]
+        options = ["-v", "-n", "1", "-p", "no:cacheprovider"]
+        command = [sys.executable, "-m", "pytest", *options, f"{tests}::TestQueries"]
         done = subprocess.run(
             command,
             cwd=ROOT,
@@ -190,7 +191,7 @@ class TestRun:
 
     def test_one_that_cannot_be_reached_is_an_error(self, server_dsn: str) -> None:
         code, said = self.run(server_dsn, TEST_SQLSERVER_URL=NOBODY)
-        assert (code, "passed" in said, "skipped" in said) == (1, False, False), said
+        assert (code, "PASSED" in said, "SKIPPED" in said) == (1, False, False), said
         assert "TEST_SQLSERVER_URL: 127.0.0.1 cannot be used" in said
 
     def test_where_a_real_one_is_required_there_must_be_one(self, server_dsn: str) -> None:
