@@ -136,6 +136,7 @@ class TestLoan:
         yield process.stdout.readline().strip()
         process.terminate()
         process.communicate(timeout=30)
+        assert process.returncode == 0
 
     def test_each_has_its_own_which_is_gone_afterwards(self, url: str) -> None:
         with ExitStack() as stack:
