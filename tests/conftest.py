@@ -8,6 +8,7 @@ import os
 import secrets
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
+from dataclasses import asdict
 from typing import Any
 
 import psycopg
@@ -17,6 +18,7 @@ from psycopg.conninfo import make_conninfo
 
 import pgtap
 import server
+import sqlserver_kit
 from pgconveyor.install import install
 
 OPTIONS = "-c plpgsql.extra_errors=all -c lock_timeout=10s -c statement_timeout=60s"
@@ -84,6 +86,7 @@ def pytest_sessionstart(session: pytest.Session) -> None:
         return
     if given := getattr(config, "workerinput", None):
         databases = config.stash[DATABASES] = Databases(given["server_dsn"], given["run"])
+        config.stash[sqlserver_kit.CHOICE] = sqlserver_kit.Choice(**given["sqlserver"])
     else:
         databases = _start(config)
     config.stash[pgtap.DSN] = lambda: databases.with_pgtap
@@ -91,6 +94,7 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 
 def _start(config: pytest.Config) -> Databases:
     try:
+        config.stash[sqlserver_kit.CHOICE] = sqlserver_kit.choose()
         started = config.stash[SERVER] = server.start()
         run = f"pgconveyor_{os.getpid()}_{secrets.token_hex(3)}"
         databases = config.stash[DATABASES] = Databases(started.dsn, run)
@@ -103,7 +107,8 @@ def _start(config: pytest.Config) -> Databases:
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Any) -> None:
     databases = node.config.stash[DATABASES]
-    node.workerinput |= {"server_dsn": databases.server_dsn, "run": databases.run}
+    sqlserver = asdict(node.config.stash[sqlserver_kit.CHOICE])
+    node.workerinput |= {"server_dsn": databases.server_dsn, "run": databases.run, "sqlserver": sqlserver}
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:
@@ -111,7 +116,12 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
     if started is None:
         return []
     version = config.stash[DATABASES].admin.info.parameter_status("server_version")
-    return [f"postgres: {version} ({started.provider})", *(f"warning: {line}" for line in started.skipped)]
+    sqlserver = config.stash[sqlserver_kit.CHOICE]
+    return [
+        f"postgres: {version} ({started.provider})",
+        *(f"warning: {line}" for line in started.skipped),
+        f"sqlserver: {sqlserver.provider} ({sqlserver.why})",
+    ]
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

@@ -62,13 +62,10 @@ def _candidates() -> list[str]:
 
 
 def _docker() -> Started:
-    # Read when testcontainers is imported: 20 tries a second apart, and the mapped port on loopback.
-    os.environ.setdefault("TC_MAX_TRIES", "20")
-    os.environ.setdefault("TESTCONTAINERS_CONNECTION_MODE", "docker_host")
+    image = os.environ.get("PGTEST_IMAGE", "postgres:18")
+    prepare_engine(image)
     from testcontainers.community.postgres import PostgresContainer
 
-    image = os.environ.get("PGTEST_IMAGE", "postgres:18")
-    _prepare_engine(image)
     arguments = " ".join(f"-c {name}={value}" for name, value in (SETTINGS | NOT_DURABLE).items())
     container = PostgresContainer(image, driver=None).with_command(arguments)
     try:
@@ -81,8 +78,11 @@ def _docker() -> Started:
     return container.get_connection_url(), container.stop
 
 
-def _prepare_engine(image: str) -> None:
+def prepare_engine(image: str, *, may_pull: bool = True) -> None:
     """Raise unless an engine answers and has the image, or can get it. A ping alone proves neither."""
+    # Read when testcontainers is imported: 20 tries a second apart, and the mapped port on loopback.
+    os.environ.setdefault("TC_MAX_TRIES", "20")
+    os.environ.setdefault("TESTCONTAINERS_CONNECTION_MODE", "docker_host")
     from testcontainers.core.config import testcontainers_config
     from testcontainers.core.docker_client import DockerClient
 
@@ -90,6 +90,8 @@ def _prepare_engine(image: str) -> None:
     try:
         engine.ping()
         if not _has(engine.images, image):
+            if not may_pull:
+                raise LookupError(f"the engine does not have {image}")
             engine.api.timeout = 600
             engine.images.pull(image)
         if not _has(engine.images, testcontainers_config.ryuk_image):  # the reaper is a container too

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
@@ -18,6 +19,7 @@ from psycopg import pq
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 import sql
+import sqlserver_kit
 import tools
 from documents import ROOT
 from pgconveyor.cli import cli
@@ -26,7 +28,8 @@ from pgconveyor.embedded import EmbeddedServer
 from pgconveyor.handlers import load
 from pgconveyor.options import SECONDS
 
-SERVICES: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
+COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+SERVICES: dict[str, Any] = COMPOSE["services"]
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
 INSTALL = ROOT / "scripts/compose/install.sh"
 PASSWORD = 'it\'s $1, "said" \\he'
@@ -44,12 +47,14 @@ def mounts(service: str) -> dict[str, Path]:
 def environment(service: str) -> dict[str, str]:
     """What the container gets, the passwords filled in."""
     given = SERVICES[service]["environment"]
-    return {name: re.sub(r"\$\{\w+:\?[^}]*\}", lambda _: PASSWORD, value) for name, value in given.items()}
+    return {name: re.sub(r"\$\{\w+:[?-][^}]*\}", lambda _: PASSWORD, value) for name, value in given.items()}
 
 
 @each_service
 def test_what_it_mounts_or_builds_is_there(service: str) -> None:
-    assert mounts(service)
+    assert bool(mounts(service)) == (service != "sqlserver")
+    volumes = {volume.split(":")[0] for volume in SERVICES[service]["volumes"] if not volume.startswith(".")}
+    assert volumes <= COMPOSE["volumes"].keys()
     assert [path for path in mounts(service).values() if not path.exists()] == []
     if "build" in SERVICES[service]:
         assert (ROOT / SERVICES[service]["build"] / "Dockerfile").exists()
@@ -63,7 +68,8 @@ def test_what_it_mounts_or_builds_is_there(service: str) -> None:
 @each_service
 def test_no_password_is_in_the_file(service: str) -> None:
     given = SERVICES[service]["environment"]
-    assert [n for n, value in given.items() if "PASSWORD" in n and not value.startswith("${")] == []
+    asked = re.compile(r"\$\{\w+(:\?[^}]*|:-unset)\}")
+    assert [n for n, value in given.items() if "PASSWORD" in n and not asked.fullmatch(value)] == []
     assert "password" not in conninfo_to_dict(environment("worker")["PRODUCTION_GLOBAL_RPA_DB_CONNECTION_STRING"])
 
 
@@ -87,6 +93,39 @@ def test_the_command_parses_and_its_handler_is_in_the_mounted_folder(monkeypatch
     monkeypatch.setattr(sys, "path", [*sys.path])
     assert load(given["handlers"][0])({"name": "Ada"}) == {"greeting": "Hello, Ada"}
     assert SECONDS.convert(SERVICES["worker"]["stop_grace_period"], None, None) > given["grace"]
+
+
+@each_service
+def test_it_listens_for_this_machine_alone(service: str) -> None:
+    ports = SERVICES[service].get("ports", [])
+    assert [port for port in ports if not re.fullmatch(r"127\.0\.0\.1:\$\{\w+:-(\d+)\}:\1", port)] == []
+
+
+def test_who_wants_no_sql_server_is_not_asked_for_its_password() -> None:
+    optional = {name: service for name, service in SERVICES.items() if "profiles" in service}
+    assert optional.keys() == {"sqlserver"}
+    assert ":?" not in json.dumps(optional)
+    assert [name for name, service in SERVICES.items() if optional.keys() & service.get("depends_on", {}).keys()] == []
+
+
+def test_the_sql_server_is_that_of_the_tests_and_refuses_to_start_without_a_password() -> None:
+    assert SERVICES["sqlserver"]["image"] == sqlserver_kit.IMAGE
+    [otherwise] = re.findall(r":-(\w+)\}", SERVICES["sqlserver"]["environment"]["MSSQL_SA_PASSWORD"])
+    assert len(otherwise) < 8  # what its policy asks for
+
+
+@pytest.mark.parametrize("code", [0, 1])
+def test_the_sql_server_is_healthy_when_sqlcmd_gets_in(tmp_path: Path, code: int) -> None:
+    kind, check = SERVICES["sqlserver"]["healthcheck"]["test"]
+    (tmp_path / "sqlcmd").write_text(f'#!/bin/sh\nprintf "%s\\n" "$SQLCMDPASSWORD" "$@"\nexit {code}\n')
+    (tmp_path / "sqlcmd").chmod(0o755)
+    check = check.replace("$$", "$").replace("/opt/mssql-tools18/bin", str(tmp_path))
+    done = subprocess.run(
+        ["sh", "-c", check], env=os.environ | environment("sqlserver"), capture_output=True, text=True, check=False
+    )
+    password, *arguments = done.stdout.splitlines()
+    assert (kind, password, done.returncode) == ("CMD-SHELL", PASSWORD, code)
+    assert arguments == ["-C", "-b", "-S", "127.0.0.1", "-U", "sa", "-Q", "SELECT 1"]
 
 
 def test_the_script_is_a_shell_script() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ssl
 import struct
 from dataclasses import dataclass
+from typing import NoReturn
 
 from tds import tokens
 from tds.wire import PRELOGIN, Gone, Wire
@@ -50,7 +51,7 @@ def greet(wire: Wire, tls: ssl.SSLContext | None) -> Login:
     return _read(payload, agreed == ON)
 
 
-def refuse(wire: Wire, number: int, message: str, severity: int) -> None:
+def refuse(wire: Wire, number: int, message: str, severity: int) -> NoReturn:
     wire.write(tokens.informed(number, message, severity) + tokens.done(tokens.FAILED))
     wire.flush()
     raise Gone

@@ -16,7 +16,7 @@ from tds import tokens
 from tds.faults import Fault, LoginFault
 from tds.login import Login, greet, refuse
 from tds.session import Session
-from tds.store import Store, prepare
+from tds.store import Store, of_database, prepare
 from tds.wire import Gone, Wire, throw_away_certificate
 
 __all__ = ["TdsServer"]
@@ -87,9 +87,9 @@ class TdsServer:
             login = greet(wire, self._tls)
             self.logins.append(login)
             self._check(wire, login)
-            store = Store(self._dsn)
+            store = self._open(wire, login)
             try:
-                wire.write(tokens.logged_in(DATABASE, login.packet_size))
+                wire.write(tokens.logged_in(store.database, login.packet_size))
                 wire.packet_size = login.packet_size
                 wire.flush()
                 Session(self, wire, login, store).serve()
@@ -115,6 +115,13 @@ class TdsServer:
                 refuse(wire, fault.error, fault.message, fault.severity)
         if (login.user, login.password) != (self.user, self.password):
             refuse(wire, 18456, f"Login failed for user '{login.user}'.", 14)
-        if login.database.lower() not in ("", DATABASE, "master"):
+
+    def _open(self, wire: Wire, login: Login) -> Store:
+        name = login.database.lower()
+        if name in ("", DATABASE, "master"):
+            return Store(self._dsn, DATABASE)
+        try:
+            return Store(of_database(self._dsn, name), name)
+        except psycopg.OperationalError:
             wire.write(tokens.informed(4060, f'Cannot open database "{login.database}" requested by the login.', 11))
             refuse(wire, 18456, f"Login failed for user '{login.user}'.", 14)

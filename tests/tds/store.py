@@ -8,19 +8,26 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
+from psycopg.conninfo import make_conninfo
 from psycopg.pq import TransactionStatus
 
 from tds.types import Declared, declared, of_storage
 
-__all__ = ["SqlError", "Store", "prepare"]
+__all__ = ["MADE", "SqlError", "Store", "of_database", "prepare"]
 
 SQL = (Path(__file__).parent / "store.sql").read_text()
+
+MADE = "tds_"
 
 ERRORS = {
     "42P01": (208, "Invalid object name"),
     "42703": (207, "Invalid column name"),
     "42702": (209, "Ambiguous column name"),
     "42601": (102, "Incorrect syntax"),
+    "42P04": (1801, "Database already exists"),
+    "3D000": (3701, "Cannot drop the database, because it does not exist"),
+    "55006": (3702, "Cannot drop the database because it is currently in use"),
+    "25001": (226, "Statement not allowed within a multi-statement transaction"),
     "42P07": (2714, "There is already an object with this name in the database"),
     "23505": (2627, "Violation of PRIMARY KEY or UNIQUE KEY constraint"),
     "23502": (515, "Cannot insert the value NULL"),
@@ -50,13 +57,19 @@ class SqlError(Exception):
         self.number, self.message, self.severity = number, message, severity
 
 
+def of_database(dsn: str, name: str) -> str:
+    """Where one is kept that was made by CREATE DATABASE: by its name no other of PostgreSQL's can be reached."""
+    return make_conninfo(dsn, dbname=f"{MADE}{name}")
+
+
 def prepare(dsn: str) -> None:
     with psycopg.connect(dsn) as conn:
         conn.execute(SQL.encode())
 
 
 class Store:
-    def __init__(self, dsn: str) -> None:
+    def __init__(self, dsn: str, database: str) -> None:
+        self.dsn, self.database = dsn, database
         self.conn = psycopg.connect(dsn, autocommit=True, application_name="tds")
         self.conn.prepare_threshold = None
         self.opens_by_itself = False  # SET IMPLICIT_TRANSACTIONS ON

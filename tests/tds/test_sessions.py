@@ -7,6 +7,7 @@ from threading import Barrier
 from typing import Any
 
 import pytest
+from psycopg.conninfo import conninfo_to_dict
 
 from tds import TdsServer
 
@@ -141,3 +142,32 @@ def test_several_statements_and_results_in_one_batch(cur: Any) -> None:
         if not cur.nextset():
             break
     assert found == [[(1,), (2,)], [(9,)]]
+
+
+def test_a_database_that_is_made_is_its_own_until_it_is_dropped(connect: Any, empty_dsn: str) -> None:
+    name = f"Own_{conninfo_to_dict(empty_dsn)['dbname']}"
+    master = connect(DATABASE="master")
+    master.execute("CREATE TABLE t (n int)")
+    master.execute(f"CREATE DATABASE {name}")
+    own = connect(DATABASE=name)
+    own.execute("CREATE TABLE t (v rowversion, n int)")
+    assert own.execute("SELECT DB_NAME()").fetchval() == name.lower()
+    for statement, number in [(f"CREATE DATABASE {name}", 1801), (f"DROP DATABASE no_{name}", 3701)]:
+        with pytest.raises(pyodbc.Error, match=rf"\({number}\)"):
+            master.execute(statement)
+    with pytest.raises(pyodbc.Error, match=r"\(226\)"):
+        connect(autocommit=False).execute("CREATE DATABASE never")
+    master.execute(f"ALTER DATABASE {name} SET SINGLE_USER WITH ROLLBACK IMMEDIATE")
+    master.execute(f"DROP DATABASE {name}")
+    with pytest.raises(pyodbc.Error):
+        own.execute("SELECT 1")
+    with pytest.raises(pyodbc.Error, match="18456"):
+        connect(DATABASE=name)
+
+
+def test_no_database_of_postgresqls_can_be_reached(connect: Any, empty_dsn: str) -> None:
+    name = conninfo_to_dict(empty_dsn)["dbname"]
+    with pytest.raises(pyodbc.Error, match="18456"):
+        connect(DATABASE=name)
+    with pytest.raises(pyodbc.Error, match=r"\(3701\)"):
+        connect().execute(f"DROP DATABASE {name}")

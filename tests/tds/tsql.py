@@ -1,6 +1,7 @@
 """
-The T-SQL that is understood, as PostgreSQL has it: CREATE and DROP TABLE, INSERT of values, UPDATE, DELETE, SELECT with
-what sqlglot translates, transactions, SET (ignored but for IMPLICIT_TRANSACTIONS), and a few functions.
+The T-SQL that is understood, as PostgreSQL has it: CREATE and DROP of DATABASE and TABLE, INSERT of values, UPDATE,
+DELETE, SELECT with what sqlglot translates, transactions, SET (ignored but for IMPLICIT_TRANSACTIONS), and a few
+functions.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import sqlglot
 from sqlglot import exp
 from sqlglot.errors import SqlglotError
 
-from tds.store import SqlError, Store
+from tds.store import MADE, SqlError, Store, of_database, prepare
 from tds.types import Declared, canonical, declared, stored
 
 __all__ = ["Statement", "statements"]
@@ -31,6 +32,11 @@ GLOBALS = {
 TRANSACTIONS = re.compile(
     r"\s*(?:IF\s+@@TRANCOUNT\s*>\s*0\s+)?(BEGIN|COMMIT|ROLLBACK)(?:\s+TRAN(?:SACTION)?|\s+WORK)?\b(?:\s+\w+)?\s*",
     re.IGNORECASE,
+)
+DATABASES = re.compile(
+    r"\s*(?:(CREATE|DROP)\s+DATABASE\s+(\w+)"
+    r"|ALTER\s+DATABASE\s+(\w+)\s+SET\s+SINGLE_USER\s+WITH\s+ROLLBACK\s+IMMEDIATE)\s*",
+    re.I,
 )
 IMPLICIT = re.compile(r"\s*SET\s+IMPLICIT_TRANSACTIONS\s+(ON|OFF)\s*", re.I)
 IGNORED = re.compile(r"\s*(?:SET|USE|WAITFOR)\b.*", re.I | re.S)
@@ -57,6 +63,9 @@ def statements(text: str, params: Mapping[str, tuple[Declared, Any]], store: Sto
     values = {name: int(value) if isinstance(value, bool) else value for name, value in values.items()}  # bit
     if TRANSACTIONS.fullmatch(text.rstrip("; \n")):
         yield Statement(TRANSACTIONS.fullmatch(text.rstrip("; \n"))[1].lower())  # type: ignore[index]
+        return
+    if found := DATABASES.fullmatch(text.rstrip("; \n")):
+        yield from _database((found[1] or "").upper(), (found[2] or found[3]).lower(), store)
         return
     if found := IMPLICIT.fullmatch(text.rstrip("; \n")):
         store.opens_by_itself = found[1].upper() == "ON"
@@ -97,6 +106,17 @@ def _description(text: str, store: Store) -> str:
     ]
     names = "name, system_type_name, is_nullable, is_hidden, column_ordinal"
     return f"(VALUES {', '.join(rows)}) AS described ({names})"
+
+
+def _database(verb: str, name: str, store: Store) -> Iterator[Statement]:
+    if verb:
+        template = "template template0" if verb == "CREATE" else ""
+        yield Statement(query=f'{verb} database "{MADE}{name}" {template}')
+    else:
+        others = "select pg_terminate_backend(pid) from pg_stat_activity where datname = %(name)s"
+        yield Statement(query=f"{others} and pid <> pg_backend_pid()", params={"name": f"{MADE}{name}"})
+    if verb == "CREATE":
+        prepare(of_database(store.dsn, name))
 
 
 def _create(tree: exp.Create) -> Iterator[Statement]:
@@ -242,7 +262,7 @@ def _function(node: exp.Anonymous, store: Store) -> exp.Expression:
             [(version,)] = store.ask("select encode(tds.min_active_version(), 'hex')")
             return _bytes(version)
         case "DB_NAME":
-            return exp.Literal.string("survey_hub")
+            return exp.Literal.string(store.database)
         case "DATALENGTH":
             return exp.Anonymous(this="octet_length", expressions=node.expressions)
         case "SYSUTCDATETIME" | "SYSDATETIME" | "GETUTCDATE":

@@ -1,4 +1,4 @@
-"""A SQL Server that is configured as SurveyHub."""
+"""A SQL Server that is configured as SurveyHub: ours for tests that ask for `tds`, else the one that was chosen."""
 
 from __future__ import annotations
 
@@ -11,17 +11,44 @@ from typing import Any, NamedTuple
 import pytest
 from tests.tds.conftest import driver, tds
 
+import sqlserver_kit
 from pgconveyor.cli import main
 from pgconveyor.database import DatabaseManager
-from tds import TdsServer
 
 __all__ = ["driver", "tds"]
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """One process has those that need a container, which takes two gigabytes of memory."""
+    choice = config.stash.get(sqlserver_kit.CHOICE, None)
+    for item in items if choice is not None and choice.provider == "docker" else []:
+        names = getattr(item, "fixturenames", ())
+        if "server_url" in names and "tds" not in names:
+            item.add_marker(pytest.mark.xdist_group("sqlserver"))
+
+
+@pytest.fixture(scope="session")
+def sqlserver(pytestconfig: pytest.Config) -> Iterator[str | None]:
+    with sqlserver_kit.start(pytestconfig.stash[sqlserver_kit.CHOICE]) as url:
+        yield url
+
+
 @pytest.fixture
-def hub(tds: TdsServer, configure: Callable[..., None]) -> Iterator[Any]:
+def server_url(request: pytest.FixtureRequest) -> Iterator[str]:
+    """An empty database of the test's own."""
+    chosen = None if "tds" in request.fixturenames else request.getfixturevalue("sqlserver")
+    if chosen is None:
+        yield request.getfixturevalue("tds").url(Encrypt="no")
+    else:
+        with sqlserver_kit.lend(chosen) as url:
+            yield url
+
+
+@pytest.fixture
+def hub(server_url: str, configure: Callable[..., None]) -> Iterator[Any]:
     """Its manager."""
-    configure("SurveyHub", tds.url(Encrypt="no"), TYPE="sqlserver")
+    configure("SurveyHub", server_url, TYPE="sqlserver")
     with DatabaseManager("SurveyHub") as manager:
         yield manager
 
