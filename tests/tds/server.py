@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
 import socket
-import tempfile
-from pathlib import Path
 from threading import Lock, Thread
 from typing import Any, Self
 from urllib.parse import quote, urlencode
@@ -40,8 +37,7 @@ class TdsServer:
         self._lock = Lock()
         self._wires: set[Wire] = set()
         prepare(dsn)
-        self._directory = Path(tempfile.mkdtemp(prefix="tds-"))
-        self._tls = throw_away_certificate(self._directory)
+        self._tls = throw_away_certificate()
         self._sock = socket.create_server(("127.0.0.1", port))
         self.port = int(self._sock.getsockname()[1])
 
@@ -54,7 +50,6 @@ class TdsServer:
         self._sock.shutdown(socket.SHUT_RDWR)
         self._sock.close()
         self.drop_all()
-        shutil.rmtree(self._directory)
 
     def url(self, **query: str) -> str:
         """As the contract writes it."""

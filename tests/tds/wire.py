@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import socket
 import ssl
 import struct
 import subprocess
+import tempfile
 from pathlib import Path
 from threading import Lock
 
@@ -19,8 +21,14 @@ class Gone(Exception):
     """The client went away, or was sent away."""
 
 
-def throw_away_certificate(directory: Path) -> ssl.SSLContext | None:
-    """None where there is no openssl: then nothing is encrypted."""
+@functools.cache
+def throw_away_certificate() -> ssl.SSLContext | None:
+    """One for all servers of the process. None where there is no openssl: then nothing is encrypted."""
+    with tempfile.TemporaryDirectory(prefix="tds-") as directory:
+        return _certificate(Path(directory))
+
+
+def _certificate(directory: Path) -> ssl.SSLContext | None:
     key, certificate = directory / "key.pem", directory / "certificate.pem"
     command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "30", "-subj", "/CN=localhost"]
     command += ["-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1", "-keyout", str(key), "-out", str(certificate)]
