@@ -86,8 +86,7 @@ def quoted(name: str) -> str:
 
 def describe(manager: SqlServerManager, query: str) -> list[Column]:
     """The columns of a query. Raises `ValueError` for one that has no JSON form, or no name of its own."""
-    _, rows = manager.read(_DESCRIBE, [query])
-    columns = [_column(*row) for row in rows]
+    columns = [_column(*row) for row in manager.read(_DESCRIBE, [query])]
     names = [column.name for column in columns]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise ValueError(f"two columns are called {twice[0]!r}: name them apart in a query")

@@ -48,7 +48,7 @@ class Reader:
         columns = ", ".join(column.expression for column in self.columns)
         query = f"SELECT TOP (?) WITH TIES {columns} {self._from}{limited} ORDER BY {self._key}"
         limits = [self._parameter(key) for key in (after, bound) if key is not None]
-        _, rows = self.manager.read(query, [count, *limits])
+        rows = self.manager.read(query, [count, *limits])
         keys = [self._number(row[self._key_at]) for row in rows]
         for one, next_one in pairwise(keys):
             if one >= next_one:
@@ -66,18 +66,18 @@ class Reader:
         """
         if self.key_kind == "id":
             return None
-        _, [[version]] = self.manager.read("SELECT MIN_ACTIVE_ROWVERSION()")
+        [[version]] = self.manager.read("SELECT MIN_ACTIVE_ROWVERSION()")
         return self._number(version)
 
     def highest(self) -> int | None:
-        _, [[key]] = self.manager.read(f"SELECT MAX({self._key}) {self._from}")
+        [[key]] = self.manager.read(f"SELECT MAX({self._key}) {self._from}")
         return None if key is None else self._number(key)
 
     def check_keys(self, *, is_new: bool) -> None:
         """Raises `ValueError` for a key that is null somewhere or, looked for in a source that is new, comes twice."""
         if self.key.is_nullable:
             query = f"SELECT TOP (1) 1 {self._from} AND {self._key} IS NULL"
-            _, rows = self.manager.read(query, deadline=CHECK_DEADLINE)
+            rows = self.manager.read(query, deadline=CHECK_DEADLINE)
             if rows:
                 raise ValueError(
                     f"key {self.key.name!r} is null in some row (found by {self._key} IS NULL): give another key, or"
@@ -85,7 +85,7 @@ class Reader:
                 )
         if is_new:
             query = f"SELECT TOP (1) {self._key} {self._from} GROUP BY {self._key} HAVING COUNT(*) > 1"
-            _, rows = self.manager.read(query, deadline=CHECK_DEADLINE)
+            rows = self.manager.read(query, deadline=CHECK_DEADLINE)
             for (key,) in rows:
                 raise ValueError(
                     f"{self._named(self._number(key))} is in several rows (found by GROUP BY {self._key} HAVING"

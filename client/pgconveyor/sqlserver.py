@@ -163,20 +163,18 @@ class SqlServerManager(DatabaseManager):
             while rows := self._within(deadline, cur, lambda: cur.fetchmany(page)):
                 yield [dict(zip(names, row, strict=True)) for row in rows]
 
-    def read(
-        self, query: str, params: Sequence[Any] = (), *, deadline: float = 60.0
-    ) -> tuple[list[str], list[Sequence[Any]]]:
+    def read(self, query: str, params: Sequence[Any] = (), *, deadline: float = 60.0) -> list[Sequence[Any]]:
         """
-        The names of the columns of a statement that only reads, and its rows, within `deadline` seconds.
+        The rows of a statement that only reads, within `deadline` seconds, as pyodbc has them.
 
-        What passes is tried again, an answer that is late too. Raises `PassingFailure` when it does not pass.
+        What passes is tried again, also silence, and a late answer. Raises `PassingFailure` if it does not pass.
         """
 
-        def once() -> tuple[list[str], list[Sequence[Any]]]:
+        def once() -> list[Sequence[Any]]:
             with self.connection() as conn:
                 cur = conn.cursor()
-                rows = self._within(deadline, cur, lambda: cur.execute(query, *params).fetchall())
-                return [column[0] for column in cur.description], rows
+                rows: list[Sequence[Any]] = self._within(deadline, cur, lambda: cur.execute(query, *params).fetchall())
+                return rows
 
         return self._repeatedly(once)
 
@@ -263,7 +261,9 @@ class SqlServerManager(DatabaseManager):
         self._waited_for.add(cur)
         try:
             found = action()
-        except pyodbc().Error:
+        except pyodbc().Error as exc:
+            if exc.args[:1] == ("HYT00",):  # only of a statement that reads is this no reason to stop
+                raise PassingFailure(f"{self.database_name}: {reason_of(exc)}") from None
             if not is_late.is_set():
                 raise
         finally:

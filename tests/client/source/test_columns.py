@@ -89,7 +89,7 @@ def test_a_column_without_a_form_or_a_name_is_refused(
         "SELECT 1 AS id, 2": [("id", "int", 0), (None, "int", 0)],
         "SELECT 1 AS id, 2 AS v, 3 AS v": [("id", "int", 0), ("v", "int", 0), ("v", "int", 0)],
     }
-    monkeypatch.setattr(hub, "read", lambda *_args, **_options: ([], described[query]))
+    monkeypatch.setattr(hub, "read", lambda *_args, **_options: described[query])
     with pytest.raises(ValueError, match=said):
         Reader(hub, f"({query}) AS source", "id")
 

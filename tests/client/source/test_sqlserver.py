@@ -165,6 +165,23 @@ class TestFailures:
         assert "hunter2" not in str(health)
 
     @pytest.mark.parametrize("fault", [{"stalls": True, "after_rows": 50}, {"row_delay": 0.05}, {"stalls": True}])
+    def test_a_read_that_is_late_is_tried_again(self, responses: Any, tds: TdsServer, fault: dict[str, Any]) -> None:
+        tds.faults.append(Fault("ORDER BY id", times=2, **fault))
+        rows = responses.read("SELECT id FROM responses WHERE id > ? ORDER BY id", [49], deadline=0.5)
+        assert [row[0] for row in rows] == list(range(50, 100))
+        tds.faults.append(Fault("ORDER BY id", times=9, **fault))
+        with pytest.raises(sqlserver.PassingFailure, match=r"^SurveyHub: a page took longer than 0.1 s$"):
+            responses.read("SELECT id FROM responses ORDER BY id", deadline=0.1)
+
+    def test_a_read_that_meets_silence_is_tried_again(
+        self, hub: Any, tds: TdsServer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(sqlserver, "QUERY_TIMEOUT", 1)
+        tds.faults.append(fault := Fault("SELECT 7", stalls=True))
+        assert [tuple(row) for row in hub.read("SELECT 7 AS n")] == [(7,)]
+        assert fault.times == 0
+
+    @pytest.mark.parametrize("fault", [{"stalls": True, "after_rows": 50}, {"row_delay": 0.05}, {"stalls": True}])
     def test_a_page_has_a_deadline(self, responses: Any, tds: TdsServer, fault: dict[str, Any]) -> None:
         tds.faults.append(Fault("ORDER BY id", **fault))
         with pytest.raises(ConnectionError, match=r"^SurveyHub: a page took longer than 0.5 s$"):
