@@ -20,7 +20,7 @@ from pgconveyor.distributed import Record
 from pgconveyor.documents import encode_object
 from pgconveyor.errors import error_document
 from pgconveyor.handlers import Handler, Result, bind
-from pgconveyor.handling import failure_of
+from pgconveyor.handling import failure_of, one_line
 
 __all__ = ["StandardContext", "process", "process_numbered"]
 
@@ -166,9 +166,8 @@ class _Run:
     def _fail(self, index: int, exc: BaseException) -> None:
         failure = failure_of(exc)
         error, error_type = failure["error"], failure["error_type"]
-        in_short = " ".join(error.split())[:200]
-        extra = {"flow": self.flow_name}
-        logger.warning("%s: records[%d] failed: %s: %s", self.flow_name, index, error_type, in_short, extra=extra)
+        said, extra = one_line(error), {"flow": self.flow_name}
+        logger.warning("%s: records[%d] failed: %s: %s", self.flow_name, index, error_type, said, extra=extra)
         if self.failed < ERRORS:
             self.errors.append(error_document(error, error_type, flow_name=self.flow_name, index=index))
         self.failed += 1
