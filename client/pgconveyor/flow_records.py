@@ -22,7 +22,7 @@ from pgconveyor.database import DatabaseManager
 from pgconveyor.distributed import DistributedProcessor, Record
 from pgconveyor.errors import ClaimLost, DatabaseUnavailable, error_document
 from pgconveyor.handlers import Context, bind, handler_of
-from pgconveyor.handling import Answer, details, handle, send_one
+from pgconveyor.handling import Answer, counts, details, handle, send_one
 from pgconveyor.held import claim_of
 from pgconveyor.remedies import in_short
 from pgconveyor.tunables import lease_of
@@ -112,25 +112,21 @@ def summarise(flow_name: str, batch_size: int, records: Sequence[Record], patien
     processor = here().processor
     deadline = time.monotonic() + patience.total_seconds()
     rows = _until(deadline, lambda: processor.rpa_db.execute_query(SUMMARY, [ids, tokens])) if records else []
-    counts = Counter(row["outcome"] for row in rows)
-    completed, failed = counts["completed"], counts["failed"]
+    outcomes = Counter(row["outcome"] for row in rows)
+    completed, failed = outcomes["completed"], outcomes["failed"]
     failures = [row for row in rows if row["outcome"] == "failed"]
     return {
         "flow_name": flow_name,
         "batch_size": batch_size,
-        "completed": completed,
-        "failed": failed,
-        "released": counts["released"],
-        "lost": counts["lost"] + counts["orphaned"] + counts["cancelled"],
-        "processing": counts["processing"],
+        **counts(completed, failed),
+        "released": outcomes["released"],
+        "lost": outcomes["lost"] + outcomes["orphaned"] + outcomes["cancelled"],
+        "processing": outcomes["processing"],
         "records_claimed": len(records),
-        "records_processed": completed + failed,
         "records_completed": completed,
         "records_failed": failed,
-        "success_rate_percent": round(100 * completed / (completed + failed), 2) if completed + failed else 100.0,
         "processor_instance": processor.instance_id,
         "errors": [{"record_id": row["id"], **_failed(row, flow_name)} for row in failures[:LISTED]],
-        "error_count": failed,
         "message": f"{completed} completed, {failed} failed" if records else "No records to process",
     }
 

@@ -15,7 +15,7 @@ from pgconveyor.documents import Document, encode_object, storable
 from pgconveyor.errors import ClaimLost, DatabaseUnavailable
 from pgconveyor.handlers import Context, PermanentError, Result
 
-__all__ = ["Answer", "details", "failure_of", "handle", "one_line", "send", "send_one"]
+__all__ = ["Answer", "counts", "details", "failure_of", "handle", "one_line", "send", "send_one"]
 
 logger = logging.getLogger(__name__)
 
@@ -123,6 +123,18 @@ def one_line(error: str) -> str:
     """For the log; all of it is with the record."""
     text = " ".join(error.split())
     return text if len(text) <= 200 else f"{text[:200]} …"
+
+
+def counts(completed: int, failed: int) -> dict[str, Any]:
+    """What every summary says of the records that were answered."""
+    total = completed + failed
+    return {
+        "records_processed": total,
+        "completed": completed,
+        "failed": failed,
+        "success_rate_percent": round(100 * completed / total, 2) if total else 100.0,
+        "error_count": failed,
+    }
 
 
 def details(record: Record) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from pgconveyor.distributed import Record
 from pgconveyor.documents import encode_object
 from pgconveyor.errors import error_document
 from pgconveyor.handlers import Handler, Result, bind
-from pgconveyor.handling import failure_of, one_line
+from pgconveyor.handling import counts, failure_of, one_line
 
 __all__ = ["StandardContext", "process", "process_numbered"]
 
@@ -173,15 +173,10 @@ class _Run:
         self.failed += 1
 
     def summary(self) -> dict[str, Any]:
-        total = self.completed + self.failed
         summary = {
             "flow_name": self.flow_name,
             "mode": "standard",
-            "records_processed": total,
-            "completed": self.completed,
-            "failed": self.failed,
-            "success_rate_percent": round(100 * self.completed / total, 2) if total else 100.0,
-            "error_count": self.failed,
+            **counts(self.completed, self.failed),
             "errors": self.errors,
         }
         return summary | ({} if self.results is None else {"results": self.results})
