@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from datetime import timedelta
-from functools import lru_cache
+from functools import cache, lru_cache
 from threading import Condition, Lock
 from typing import Any, NamedTuple, TypeVar
 
@@ -81,9 +81,10 @@ def process_records(records: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]
     processor, heart = here()
     paths = [record.get("handler") if isinstance(record, Mapping) else None for record in records]
     claimed = [_claimed(processor, record) for record in records]
-    calls = [bind(handler_of(record["flow_name"], path)) for record, path in zip(claimed, paths, strict=True)]
-    batch = Batch.of(claimed[0])
-    with nullcontext(batch) if batch else Batch(heart, claimed, _lease(claimed), is_here=False) as batch:
+    call_of = cache(lambda flow_name, path: bind(handler_of(flow_name, path)))
+    calls = [call_of(record["flow_name"], path) for record, path in zip(claimed, paths, strict=True)]
+    batch, flow_name = Batch.of(claimed[0]), claimed[0]["flow_name"]
+    with nullcontext(batch) if batch else Batch(heart, claimed, lease_of(flow_name), is_here=False) as batch:
         return [_process(processor, batch, record, call) for record, call in zip(claimed, calls, strict=True)]
 
 
@@ -223,10 +224,6 @@ def _answered(processor: DistributedProcessor, record: Record) -> dict[str, Any]
             return _failed(row, record["flow_name"])
         case _:
             return _document(record, "lost")
-
-
-def _lease(records: Sequence[Record]) -> timedelta:
-    return lease_of(records[0]["flow_name"])
 
 
 def _until(deadline: float, action: Callable[[], T]) -> T:
