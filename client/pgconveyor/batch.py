@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import random
 import signal
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -17,7 +16,7 @@ import psycopg
 
 from pgconveyor.distributed import DistributedProcessor, Record
 from pgconveyor.held import Held, claim_of
-from pgconveyor.remedies import in_short
+from pgconveyor.threads import repeat
 
 __all__ = ["Batch"]
 
@@ -61,7 +60,7 @@ class Batch:
     def __enter__(self) -> Self:
         if self._is_here:
             _open.update(dict.fromkeys(self._claims, self))
-        Thread(target=self._beat, name="pgconveyor-heartbeat", daemon=True).start()
+        repeat(self.lease.total_seconds() / 3, self._heartbeat, self._ended)
         return self
 
     def __exit__(
@@ -127,9 +126,5 @@ class Batch:
         signal.signal(number, signal.SIG_DFL)
         os.kill(os.getpid(), number)
 
-    def _beat(self) -> None:
-        while not self._ended.wait(self.lease.total_seconds() / 3 * random.uniform(0.75, 1.0)):  # noqa: S311
-            try:
-                self._held.extend(self._processor, self.lease)
-            except (psycopg.Error, ConnectionError, RuntimeError) as exc:
-                logger.warning("heartbeat: %s", in_short(exc))
+    def _heartbeat(self) -> None:
+        self._held.extend(self._processor, self.lease)

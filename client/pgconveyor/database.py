@@ -24,7 +24,7 @@ from pgconveyor.pooling import PID, Attempts, check_if_idle, is_direct, note_use
 from pgconveyor.remedies import in_short, refusal, remedy
 from pgconveyor.tunables import pool_size_of, pool_timeout_of
 
-__all__ = ["SLOW", "DatabaseManager", "Params"]
+__all__ = ["DatabaseManager", "Params"]
 
 Params = Sequence[Any] | Mapping[str, Any] | None
 
@@ -167,14 +167,9 @@ class DatabaseManager:
         }
         started = time.perf_counter()
         try:
-            with self.connection() as conn:
-                health["connection"] = True
-                has_own_session = is_direct(conn)
-                health["query_test"] = True
-            with nullcontext() if has_own_session else closing(self.connect()) as probe:
-                health["shares_sessions"] = probe is not None and self.shares_session(probe)
+            self._look(health)
         except Exception as exc:  # noqa: BLE001  a health check reports; it does not raise
-            health["error"] = f"{type(exc).__name__}: {in_short(exc)}"
+            health["error"] = f"{type(exc).__name__}: {self._reason_of(exc)}"
         health["response_time_ms"] = round((time.perf_counter() - started) * 1000, 1)
         if health["query_test"]:
             health["status"] = "healthy" if health["response_time_ms"] <= SLOW else "degraded"
@@ -191,15 +186,13 @@ class DatabaseManager:
         Keys: database_name, pool_size (connections), checked_in, checked_out (used, or being opened), waiting
         (threads), max_connections, utilization_percent, timestamp.
         """
-        stats = self._pool.get_stats() if self._pool is not None else {}
-        size, free = stats.get("pool_size", 0), stats.get("pool_available", 0)
-        most = stats.get("pool_max", self._max_size())
+        size, free, waiting, most = self._counts()
         return {
             "database_name": self.database_name,
             "pool_size": size,
             "checked_in": free,
             "checked_out": size - free,
-            "waiting": stats.get("requests_waiting", 0),
+            "waiting": waiting,
             "max_connections": most,
             "utilization_percent": round(100 * (size - free) / most, 1),
             "timestamp": timestamp(),
@@ -214,6 +207,24 @@ class DatabaseManager:
     def conninfo(self) -> str:
         """The connection string, as libpq takes it, password included. Starts the server when it is embedded."""
         return DatabaseSettings.read(self.database_name).conninfo()
+
+    def _look(self, health: dict[str, Any]) -> None:
+        """Whether the database answers: note how far it gets."""
+        with self.connection() as conn:
+            health["connection"] = True
+            has_own_session = is_direct(conn)
+            health["query_test"] = True
+        with nullcontext() if has_own_session else closing(self.connect()) as probe:
+            health["shares_sessions"] = probe is not None and self.shares_session(probe)
+
+    def _reason_of(self, exc: Exception) -> str:
+        return in_short(exc)
+
+    def _counts(self) -> tuple[int, int, int, int]:
+        """Connections, those that are free, threads that wait for one, and how many connections there may be."""
+        stats = self._pool.get_stats() if self._pool is not None else {}
+        size, free, waiting = (stats.get(key, 0) for key in ("pool_size", "pool_available", "requests_waiting"))
+        return size, free, waiting, stats.get("pool_max", self._max_size())
 
     def _max_size(self) -> int:
         return self._pool_size or pool_size_of(self.database_name)
@@ -257,8 +268,11 @@ class DatabaseManager:
     def _why_none(self, pool: ConnectionPool) -> str:
         if self._attempts.failure:
             return f"no connection could be made within {pool.timeout:g} s: {self._attempts.failure}"
+        return self._all_in_use(pool.max_size, pool.timeout)
+
+    def _all_in_use(self, most: int, seconds: float) -> str:
         names = [ConfigManager().names(f"{self.database_name}_pool_{key}")[0] for key in ("size", "timeout")]
-        return f"all {pool.max_size} connections were in use for {pool.timeout:g} s: raise {' or '.join(names)}"
+        return f"all {most} connections were in use for {seconds:g} s: raise {' or '.join(names)}"
 
     def _unavailable(self, reason: str) -> DatabaseUnavailable:
         """To be raised without the chain, which may quote the connection string."""

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from datetime import timedelta
-from functools import lru_cache
+from functools import cache, lru_cache
 from threading import Condition, Lock
 from typing import Any, NamedTuple, TypeVar
 
@@ -22,7 +22,7 @@ from pgconveyor.database import DatabaseManager
 from pgconveyor.distributed import DistributedProcessor, Record
 from pgconveyor.errors import ClaimLost, DatabaseUnavailable, error_document
 from pgconveyor.handlers import Context, bind, handler_of
-from pgconveyor.handling import Answer, details, handle, send_one
+from pgconveyor.handling import Answer, counts, details, handle, send_one
 from pgconveyor.held import claim_of
 from pgconveyor.remedies import in_short
 from pgconveyor.tunables import lease_of
@@ -81,9 +81,10 @@ def process_records(records: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]
     processor, heart = here()
     paths = [record.get("handler") if isinstance(record, Mapping) else None for record in records]
     claimed = [_claimed(processor, record) for record in records]
-    calls = [bind(handler_of(record["flow_name"], path)) for record, path in zip(claimed, paths, strict=True)]
-    batch = Batch.of(claimed[0])
-    with nullcontext(batch) if batch else Batch(heart, claimed, _lease(claimed), is_here=False) as batch:
+    call_of = cache(lambda flow_name, path: bind(handler_of(flow_name, path)))
+    calls = [call_of(record["flow_name"], path) for record, path in zip(claimed, paths, strict=True)]
+    batch, flow_name = Batch.of(claimed[0]), claimed[0]["flow_name"]
+    with nullcontext(batch) if batch else Batch(heart, claimed, lease_of(flow_name), is_here=False) as batch:
         return [_process(processor, batch, record, call) for record, call in zip(claimed, calls, strict=True)]
 
 
@@ -112,25 +113,21 @@ def summarise(flow_name: str, batch_size: int, records: Sequence[Record], patien
     processor = here().processor
     deadline = time.monotonic() + patience.total_seconds()
     rows = _until(deadline, lambda: processor.rpa_db.execute_query(SUMMARY, [ids, tokens])) if records else []
-    counts = Counter(row["outcome"] for row in rows)
-    completed, failed = counts["completed"], counts["failed"]
+    outcomes = Counter(row["outcome"] for row in rows)
+    completed, failed = outcomes["completed"], outcomes["failed"]
     failures = [row for row in rows if row["outcome"] == "failed"]
     return {
         "flow_name": flow_name,
         "batch_size": batch_size,
-        "completed": completed,
-        "failed": failed,
-        "released": counts["released"],
-        "lost": counts["lost"] + counts["orphaned"] + counts["cancelled"],
-        "processing": counts["processing"],
+        **counts(completed, failed),
+        "released": outcomes["released"],
+        "lost": outcomes["lost"] + outcomes["orphaned"] + outcomes["cancelled"],
+        "processing": outcomes["processing"],
         "records_claimed": len(records),
-        "records_processed": completed + failed,
         "records_completed": completed,
         "records_failed": failed,
-        "success_rate_percent": round(100 * completed / (completed + failed), 2) if completed + failed else 100.0,
         "processor_instance": processor.instance_id,
         "errors": [{"record_id": row["id"], **_failed(row, flow_name)} for row in failures[:LISTED]],
-        "error_count": failed,
         "message": f"{completed} completed, {failed} failed" if records else "No records to process",
     }
 
@@ -227,10 +224,6 @@ def _answered(processor: DistributedProcessor, record: Record) -> dict[str, Any]
             return _failed(row, record["flow_name"])
         case _:
             return _document(record, "lost")
-
-
-def _lease(records: Sequence[Record]) -> timedelta:
-    return lease_of(records[0]["flow_name"])
 
 
 def _until(deadline: float, action: Callable[[], T]) -> T:

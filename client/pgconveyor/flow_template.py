@@ -77,7 +77,7 @@ def distributed_processing_flow(flow_name: str, batch_size: int = 100, *, record
     if records_per_task < 1:
         raise ValueError(f"records_per_task is {records_per_task!r}: give a number from 1 up")
     _refuse_if_unhealthy()
-    handler, lease = handler_of(flow_name), lease_of(flow_name)
+    path, lease = path_of(handler_of(flow_name)), lease_of(flow_name)
     size = batch_size_of(flow_name, None if batch_size == DEFAULT else batch_size)
     queue, heart = here()
     # Flows may be all there is: somebody has to take back what a killed one held.
@@ -87,7 +87,7 @@ def distributed_processing_flow(flow_name: str, batch_size: int = 100, *, record
     is_here = context is not None and isinstance(context.task_runner, ThreadPoolTaskRunner)
     try:
         with Batch(heart, records, lease, is_here=is_here):
-            _run_tasks([record | {"handler": path_of(handler)} for record in records], records_per_task)
+            _run_tasks([record | {"handler": path} for record in records], records_per_task)
     finally:
         send_unsent(records, lease)
     summary = summarise(flow_name, size, records, lease)

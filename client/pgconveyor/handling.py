@@ -15,7 +15,7 @@ from pgconveyor.documents import Document, encode_object, storable
 from pgconveyor.errors import ClaimLost, DatabaseUnavailable
 from pgconveyor.handlers import Context, PermanentError, Result
 
-__all__ = ["Answer", "details", "failure_of", "handle", "send", "send_one"]
+__all__ = ["Answer", "counts", "details", "failure_of", "handle", "one_line", "send", "send_one"]
 
 logger = logging.getLogger(__name__)
 
@@ -96,8 +96,10 @@ def _failed(record: Record, context: Context, exc: BaseException) -> Answer:
         return Answer(record, is_lost=True)
     if is_broken:
         return Answer(record)
-    logger.warning("record %s failed: %s: %s", record["id"], type(exc).__name__, _in_short(exc), extra=details(record))
-    return Answer(record, failure=failure_of(exc))
+    failure = failure_of(exc)
+    said = one_line(failure["error"])
+    logger.warning("record %s failed: %s: %s", record["id"], type(exc).__name__, said, extra=details(record))
+    return Answer(record, failure=failure)
 
 
 def failure_of(exc: BaseException) -> dict[str, Any]:
@@ -117,10 +119,22 @@ def _text(exc: BaseException) -> str:
         return f"{type(exc).__name__}, which has no text"
 
 
-def _in_short(exc: BaseException) -> str:
-    """One line for the log; all of it is with the record."""
-    text = " ".join(_text(exc).split())
+def one_line(error: str) -> str:
+    """For the log; all of it is with the record."""
+    text = " ".join(error.split())
     return text if len(text) <= 200 else f"{text[:200]} …"
+
+
+def counts(completed: int, failed: int) -> dict[str, Any]:
+    """What every summary says of the records that were answered."""
+    total = completed + failed
+    return {
+        "records_processed": total,
+        "completed": completed,
+        "failed": failed,
+        "success_rate_percent": round(100 * completed / total, 2) if total else 100.0,
+        "error_count": failed,
+    }
 
 
 def details(record: Record) -> dict[str, Any]:

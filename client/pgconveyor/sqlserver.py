@@ -14,8 +14,8 @@ from typing import Any, NoReturn, TypeVar
 
 from pgconveyor.config import ConfigManager
 from pgconveyor.conninfo import DatabaseSettings
-from pgconveyor.database import SLOW, DatabaseManager, Params
-from pgconveyor.errors import DatabaseUnavailable, timestamp
+from pgconveyor.database import DatabaseManager, Params
+from pgconveyor.errors import DatabaseUnavailable
 from pgconveyor.odbc import choose_driver, odbc_string, pyodbc, words_of
 
 __all__ = ["LoginRefused", "PassingFailure", "SqlServerManager", "is_transient", "number_of", "reason_of"]
@@ -184,37 +184,6 @@ class SqlServerManager(DatabaseManager):
             with suppress(pyodbc().Error):
                 cur.cancel()
 
-    def health_check(self) -> dict[str, Any]:
-        """As that of `DatabaseManager`; never raises."""
-        health: dict[str, Any] = {"database_name": self.database_name, "status": "unhealthy"}
-        health |= {"connection": False, "query_test": False}
-        started = time.perf_counter()
-        try:
-            with self.connection() as conn:
-                health["connection"] = True
-                conn.execute("SELECT 1").fetchall()
-                health["query_test"] = True
-        except Exception as exc:  # noqa: BLE001  a health check reports; it does not raise
-            health["error"] = f"{type(exc).__name__}: {reason_of(exc)}"
-        health["response_time_ms"] = round((time.perf_counter() - started) * 1000, 1)
-        if health["query_test"]:
-            health["status"] = "healthy" if health["response_time_ms"] <= SLOW else "degraded"
-        return health | {"timestamp": timestamp()}
-
-    def get_pool_status(self) -> dict[str, Any]:
-        """As that of `DatabaseManager`."""
-        most, free = self._max_size(), len(self._idle)
-        return {
-            "database_name": self.database_name,
-            "pool_size": free + self._out,
-            "checked_in": free,
-            "checked_out": self._out,
-            "waiting": 0,
-            "max_connections": most,
-            "utilization_percent": round(100 * self._out / most, 1),
-            "timestamp": timestamp(),
-        }
-
     def close(self) -> None:
         """Close the connections; the next use opens new ones."""
         with self._idle_lock:
@@ -224,6 +193,19 @@ class SqlServerManager(DatabaseManager):
 
     def conninfo(self) -> NoReturn:
         raise ValueError(f"{self.database_name} is a SQL Server: it has no connection string of PostgreSQL")
+
+    def _look(self, health: dict[str, Any]) -> None:
+        with self.connection() as conn:
+            health["connection"] = True
+            conn.execute("SELECT 1").fetchall()
+            health["query_test"] = True
+
+    def _reason_of(self, exc: Exception) -> str:
+        return reason_of(exc)
+
+    def _counts(self) -> tuple[int, int, int, int]:
+        free = len(self._idle)
+        return free + self._out, free, 0, self._max_size()
 
     def _once(self, statements: Sequence[tuple[str, Params]]) -> list[dict[str, Any]]:
         rows: list[dict[str, Any]] = []
@@ -277,10 +259,7 @@ class SqlServerManager(DatabaseManager):
         with self._idle_lock:
             self._free = self._free or BoundedSemaphore(self._max_size())
         if not self._free.acquire(timeout=self._max_wait()):
-            names = [ConfigManager().names(f"{self.database_name}_pool_{key}")[0] for key in ("size", "timeout")]
-            raise self._unavailable(
-                f"all {self._max_size()} connections were in use for {self._max_wait():g} s: raise {' or '.join(names)}"
-            )
+            raise self._unavailable(self._all_in_use(self._max_size(), self._max_wait()))
         try:
             conn = self._rested() or self._dial()
         except BaseException:

@@ -20,7 +20,7 @@ from pgconveyor.distributed import Record
 from pgconveyor.documents import encode_object
 from pgconveyor.errors import error_document
 from pgconveyor.handlers import Handler, Result, bind
-from pgconveyor.handling import failure_of
+from pgconveyor.handling import counts, failure_of, one_line
 
 __all__ = ["StandardContext", "process", "process_numbered"]
 
@@ -166,23 +166,17 @@ class _Run:
     def _fail(self, index: int, exc: BaseException) -> None:
         failure = failure_of(exc)
         error, error_type = failure["error"], failure["error_type"]
-        in_short = " ".join(error.split())[:200]
-        extra = {"flow": self.flow_name}
-        logger.warning("%s: records[%d] failed: %s: %s", self.flow_name, index, error_type, in_short, extra=extra)
+        said, extra = one_line(error), {"flow": self.flow_name}
+        logger.warning("%s: records[%d] failed: %s: %s", self.flow_name, index, error_type, said, extra=extra)
         if self.failed < ERRORS:
             self.errors.append(error_document(error, error_type, flow_name=self.flow_name, index=index))
         self.failed += 1
 
     def summary(self) -> dict[str, Any]:
-        total = self.completed + self.failed
         summary = {
             "flow_name": self.flow_name,
             "mode": "standard",
-            "records_processed": total,
-            "completed": self.completed,
-            "failed": self.failed,
-            "success_rate_percent": round(100 * self.completed / total, 2) if total else 100.0,
-            "error_count": self.failed,
+            **counts(self.completed, self.failed),
             "errors": self.errors,
         }
         return summary | ({} if self.results is None else {"results": self.results})

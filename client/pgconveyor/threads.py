@@ -1,20 +1,24 @@
-"""The threads that run handlers: records go in, answers come out."""
+"""The threads that run handlers: records go in, answers come out; and those that do something every now and then."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+import random
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from queue import Empty, SimpleQueue
-from threading import Thread
+from threading import Event, Thread
+
+import psycopg
 
 from pgconveyor.distributed import DistributedProcessor, Record
 from pgconveyor.handlers import Context, Handler, bind
 from pgconveyor.handling import Answer, details, handle
 from pgconveyor.held import Held
 from pgconveyor.outbox import Outbox
+from pgconveyor.remedies import in_short
 
-__all__ = ["HandlerThreads"]
+__all__ = ["HandlerThreads", "repeat"]
 
 logger = logging.getLogger(__name__)
 
@@ -115,3 +119,19 @@ class HandlerThreads:
     def _handle(self, record: Record) -> Answer:
         context = self._running[id(record)] = Context(record, self._processor, self._lease)
         return handle(self._calls[record["flow_name"]], record, context)
+
+
+def repeat(every: float, action: Callable[[], object], ended: Event) -> Thread:
+    """Call it at about that interval, in seconds, until the end; an error is for the next call to mend."""
+    name = action.__name__.strip("_")
+
+    def run() -> None:
+        while not ended.wait(every * random.uniform(0.75, 1.0)):  # noqa: S311
+            try:
+                action()
+            except (psycopg.Error, ConnectionError, RuntimeError) as exc:
+                logger.warning("%s: %s", name, in_short(exc))
+
+    thread = Thread(target=run, name=f"pgconveyor-{name}", daemon=True)
+    thread.start()
+    return thread

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from queue import Empty
-from threading import Event, Thread
+from threading import Event
 from typing import ParamSpec, TypeVar
 
 import psycopg
@@ -27,8 +27,7 @@ from pgconveyor.errors import DatabaseUnavailable
 from pgconveyor.handlers import Handler
 from pgconveyor.handling import Answer, send, send_one
 from pgconveyor.held import Held
-from pgconveyor.remedies import in_short
-from pgconveyor.threads import HandlerThreads
+from pgconveyor.threads import HandlerThreads, repeat
 
 __all__ = ["Summary", "Worker"]
 
@@ -138,11 +137,11 @@ class Worker:
         begun()
         self._threads.start()
         threads = [
-            self._repeat(self._lease.total_seconds() / 3, self._heartbeat),
-            self._repeat(MAINTAIN_EVERY, self._maintain),
+            repeat(self._lease.total_seconds() / 3, self._heartbeat, self._ended),
+            repeat(MAINTAIN_EVERY, self._maintain, self._ended),
         ]
         if self._timeout is not None:
-            threads.append(self._repeat(self._timeout / 10, self._threads.give_up_silent))
+            threads.append(repeat(self._timeout / 10, self._threads.give_up_silent, self._ended))
         logger.info("working on %s as %s", ", ".join(self._flows), self._processor.instance_id)
         try:
             self._work()
@@ -292,20 +291,6 @@ class Worker:
                 if wait > BACK_OFF[0]:
                     logger.info("the database is back after %.1f s", time.monotonic() - away_since)
                 return result
-
-    def _repeat(self, every: float, action: Callable[[], object]) -> Thread:
-        """Call it at about that interval until the end; an error is for the next call to mend."""
-
-        def repeat() -> None:
-            while not self._ended.wait(every * random.uniform(0.75, 1.0)):  # noqa: S311
-                try:
-                    action()
-                except (psycopg.Error, ConnectionError, RuntimeError) as exc:
-                    logger.warning("%s: %s", getattr(action, "__name__", "").strip("_"), in_short(exc))
-
-        thread = Thread(target=repeat, daemon=True)
-        thread.start()
-        return thread
 
     def _heartbeat(self) -> None:
         self._held.extend(self._processor, self._lease)
