@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta, timezone
-from threading import BoundedSemaphore, Event, Lock, Timer
+from threading import BoundedSemaphore, Event, Lock, RLock, Timer
 from typing import Any, NoReturn, TypeVar
 
 from pgconveyor.config import ConfigManager
@@ -116,6 +116,7 @@ class SqlServerManager(DatabaseManager):
         self._free: BoundedSemaphore | None = None
         self._out = 0
         self._waited_for: set[Any] = set()
+        self._cancelling = RLock()  # reentrant: a signal handler interrupts
 
     @contextmanager
     def connection(self) -> Iterator[Any]:
@@ -180,9 +181,10 @@ class SqlServerManager(DatabaseManager):
 
     def interrupt(self) -> None:
         """Cancel what `read` and `stream` wait for in other threads; it fails there."""
-        for cur in list(self._waited_for):
-            with suppress(pyodbc().Error):
-                cur.cancel()
+        with self._cancelling:
+            for cur in self._waited_for:
+                with suppress(pyodbc().Error):
+                    cur.cancel()
 
     def close(self) -> None:
         """Close the connections; the next use opens new ones."""
@@ -240,7 +242,8 @@ class SqlServerManager(DatabaseManager):
 
         timer = Timer(seconds, cut)
         timer.start()
-        self._waited_for.add(cur)
+        with self._cancelling:
+            self._waited_for.add(cur)
         try:
             found = action()
         except pyodbc().Error as exc:
@@ -249,8 +252,11 @@ class SqlServerManager(DatabaseManager):
             if not is_late.is_set():
                 raise
         finally:
-            self._waited_for.discard(cur)
+            # A cursor that is closed while another thread cancels it ends the process.
             timer.cancel()
+            timer.join()
+            with self._cancelling:
+                self._waited_for.discard(cur)
         if is_late.is_set():
             raise PassingFailure(f"{self.database_name}: a page took longer than {seconds:g} s")
         return found

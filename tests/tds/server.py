@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from threading import Lock, Thread
 from typing import Any, Self
@@ -52,7 +53,9 @@ class TdsServer:
         self.drop_all()
 
     def url(self, **query: str) -> str:
-        """As the contract writes it."""
+        """As the contract writes it; with TEST_ODBC_DRIVER for another driver than the one that would be chosen."""
+        if driver := os.environ.get("TEST_ODBC_DRIVER"):
+            query.setdefault("driver", driver)
         options = f"?{urlencode(query)}" if query else ""
         password = quote(self.password, safe="")
         return f"mssql+pyodbc://{self.user}:{password}@127.0.0.1:{self.port}/{DATABASE}{options}"
