@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import psycopg
 import pytest
 from tests.tds.conftest import driver, tds
 
+from ingest_kit import Survey
 from pgconveyor.database import DatabaseManager
 from tds import TdsServer
 
@@ -28,3 +30,9 @@ def responses(hub: Any) -> Any:
     rows = ", ".join(f"({n}, N'answer {n}')" for n in range(100))
     hub.execute_query(f"INSERT INTO responses VALUES {rows}")
     return hub
+
+
+@pytest.fixture(params=["id", "rowversion"])
+def survey(request: pytest.FixtureRequest, hub: Any, rpa_db: DatabaseManager, conn: psycopg.Connection) -> Survey:  # noqa: ARG001  configures the database
+    """An empty table of it, read by either kind of key."""
+    return Survey(hub, conn, request.param)
