@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from threading import Timer
 from typing import Any
 
 import psycopg
@@ -90,6 +91,28 @@ class TestTheWayToTheSqlServer:
             tds.login_faults.append(login := LoginFault(times=sqlserver.ATTEMPTS + 1, **fault))
             ingester.run()
         assert (survey.queued(), login.times) == (rows, 0)
+
+    def test_nobody_answers_a_login_after_it_ended(
+        self, survey: Survey, rows: Any, tds: TdsServer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(sqlserver, "LOGIN_TIMEOUT", 1)
+        then(tds, Fault(PAGE, drop="rst"))
+        with survey.ingester() as ingester:
+            tds.login_faults.append(login := LoginFault(stalls=True))
+            ingester.run()
+        login.release.set()
+        assert (survey.queued(), login.times) == (rows, 0)
+
+    def test_looking_for_duplicates_may_be_silent_for_longer_than_a_page(
+        self, survey: Survey, rows: Any, tds: TdsServer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(sqlserver, "QUERY_TIMEOUT", 1)
+        tds.faults.append(slow := Fault("GROUP BY", stalls=True))
+        timer = Timer(3, slow.release.set)
+        timer.start()
+        survey.ingest()
+        timer.join()
+        assert survey.queued() == rows
 
     def test_a_page_that_stalls_is_asked_for_again(
         self, survey: Survey, rows: Any, tds: TdsServer, monkeypatch: pytest.MonkeyPatch
