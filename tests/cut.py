@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from threading import Thread
 from typing import Literal
@@ -15,28 +16,36 @@ When = Literal["before", "after"]  # before the server gets the commit, or after
 
 
 @contextmanager
-def at_commit(dsn: str, when: When) -> Iterator[str]:
-    """The connection string of a way to the same database on which every commit loses its connection."""
+def at_commit(dsn: str, when: When, only: int | None = None) -> Iterator[str]:
+    """
+    The connection string of a way to the same database on which every commit loses its connection, or the one with the
+    number `only`, counted from 1.
+    """
+    commits = itertools.count(1)
+
+    def ends(said: bytes) -> bool:
+        return b"COMMIT" in said and (only is None or next(commits) == only)
+
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        Thread(target=_serve, args=(listener, dsn, when), daemon=True).start()
+        Thread(target=_serve, args=(listener, dsn, when, ends), daemon=True).start()
         port = listener.getsockname()[1]
         yield make_conninfo(dsn, host="127.0.0.1", hostaddr="", port=port, sslmode="disable", gssencmode="disable")
         with suppress(OSError):
             listener.shutdown(socket.SHUT_RDWR)
 
 
-def _serve(listener: socket.socket, dsn: str, when: When) -> None:
+def _serve(listener: socket.socket, dsn: str, when: When, ends: Callable[[bytes], bool]) -> None:
     with suppress(OSError):
         while True:
             client, _ = listener.accept()
-            Thread(target=_forward, args=(client, dsn, when), daemon=True).start()
+            Thread(target=_forward, args=(client, dsn, when, ends), daemon=True).start()
 
 
-def _forward(client: socket.socket, dsn: str, when: When) -> None:
+def _forward(client: socket.socket, dsn: str, when: When, ends: Callable[[bytes], bool]) -> None:
     with suppress(OSError), client, _connect(dsn) as server:
         answers = Thread(target=_copy, args=(server, client), daemon=True)
         answers.start()
-        while (said := client.recv(2**16)) and b"COMMIT" not in said:
+        while (said := client.recv(2**16)) and not ends(said):
             server.sendall(said)
         if said and when == "after":
             client.shutdown(socket.SHUT_WR)  # answers go nowhere from here on

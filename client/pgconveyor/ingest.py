@@ -121,6 +121,8 @@ def _run(source: Source, database: str, flow: str, watch: float | None, as_json:
     from pgconveyor.sqlserver import SqlServerManager
 
     stopped = 0
+    # Nothing is there to be finished yet, and Python would hear of it only when the driver returns.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     with (
         DatabaseManager(database, pool_size=2) as queue,
         SqlServerManager(source.database) as hub,

@@ -10,11 +10,11 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass
 from threading import Event
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import psycopg
 from psycopg.types.json import Jsonb
@@ -34,6 +34,7 @@ __all__ = ["Ingester", "RowRefused", "Source", "Totals"]
 
 logger = logging.getLogger(__name__)
 
+T = TypeVar("T")
 Mapping_ = Callable[[dict[str, Any]], Mapping[str, Any]]
 
 OPEN = "select read_to, read_after, revision from conveyor.open_source(%s, %s, %s, %s, %s::bigint)"
@@ -49,6 +50,10 @@ BACK_OFF = (0.5, 30.0)  # seconds, first and longest wait
 
 class RowRefused(ValueError):
     """A row that cannot become a record; the message begins with the source and the row's key."""
+
+
+class _Stopped(Exception):
+    """It is to end, and does not wait for what it asked the source."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,6 +176,9 @@ class Ingester:
 
     def __exit__(self, *_: object) -> None:
         self.stop()
+        idle = self._reads.submit(int)
+        while not wait([idle], timeout=0.5).done:
+            self.stop()  # also what it has asked since
         self._reads.shutdown()
 
     def stop(self) -> None:
@@ -190,8 +198,13 @@ class Ingester:
         when it does not pass, or nothing could be read at all; `SourceMoved` when another ingester reads the source;
         `SourceChanged`; `RowRefused`; `ValueError`; `pyodbc.Error` and `psycopg.Error` for what else is refused.
         """
-        self._open()
-        logger.info("reading %s into %s behind %s", self._source.name, self._flow_name, self.totals.read_to)
+        with suppress(_Stopped):
+            self._open()
+            logger.info("reading %s into %s behind %s", self._source.name, self._flow_name, self.totals.read_to)
+            self._look(watch, progress)
+        return self.totals
+
+    def _look(self, watch: float | None, progress: Callable[[Totals], object]) -> None:
         failures, pages = 0, -1
         while not self.is_stopped:
             try:
@@ -209,7 +222,6 @@ class Ingester:
             if watch is None:
                 break
             self._stopping.wait(watch)
-        return self.totals
 
     def _open(self) -> Window:
         """Where the queue is, which after a lost connection may be further than what was acknowledged here."""
@@ -219,14 +231,14 @@ class Ingester:
             row = conn.execute(OPEN, asked).fetchone()
         assert row is not None  # noqa: S101
         self.totals.read_to, read_after, self._revision = row
-        self._reader.check_keys(is_new=self.totals.read_to is None)
+        self._ask(lambda: self._reader.check_keys(is_new=self.totals.read_to is None))
         self._window = Window(self.totals.read_to, read_after, self._overlap)
         return self._window
 
     def _catch_up(self, progress: Callable[[Totals], object]) -> None:
         """The next page is read while one is written."""
         window = self._window or self._open()
-        bound, highest = self._reader.bound(), self._reader.highest()
+        bound, highest = self._ask(self._reader.bound), self._ask(self._reader.highest)
         self._reader.check_place(self.totals.read_to, highest, bound, self._overlap)
         ahead = self._read_ahead(window, bound)
         # Not until a page is short: an answer that was cut looks like one.
@@ -236,22 +248,23 @@ class Ingester:
             if highest is not None:
                 self.totals.behind = max(0, highest - (self.totals.read_to or 0))
             progress(self.totals)
-        if self.is_stopped:
-            return
         self._send(_Chunk([], [], [], self.totals.read_to), is_last=True)
         progress(self.totals)
 
-    def _awaited(self, ahead: Future[list[Row]]) -> list[Row]:
-        """Nothing once it is to stop: a source that is silent would be waited for."""
+    def _ask(self, what: Callable[[], T]) -> T:
+        """In the thread that reads: one that is in the driver hears no signal until the driver returns."""
+        return self._awaited(self._reads.submit(what))
+
+    def _awaited(self, answer: Future[T]) -> T:
         while not self.is_stopped:
-            with suppress(TimeoutError):
-                return ahead.result(timeout=0.5)
-        return []
+            if wait([answer], timeout=0.5).done and not (self.is_stopped and answer.exception()):
+                return answer.result()
+        raise _Stopped
 
     def _read_ahead(self, window: Window, bound: int | None) -> Future[list[Row]]:
         def read() -> list[Row]:
             if self.is_stopped:
-                return []
+                raise _Stopped
             rows = window.fresh(self._reader.page(window.low, self._batch + window.known, bound))
             window.note([key for key, _ in rows])
             return rows

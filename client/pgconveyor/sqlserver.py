@@ -26,6 +26,7 @@ ATTEMPTS = 4
 BACK_OFF = 0.2  # seconds before the second attempt; each later one waits twice as long
 LOGIN_TIMEOUT = 10  # seconds
 QUERY_TIMEOUT = 60  # seconds of silence
+GRACE = 10  # seconds between a deadline and the driver's timeout, for a server that does not hear that it is over
 IDLE_CHECK = 5.0  # seconds after which a connection is tried before it is used
 
 # What passes: throttling, fail-over, a victim of a deadlock, a lock or memory that was not had. Never a login that was
@@ -84,8 +85,9 @@ class Session:
     def __init__(self, conn: Any) -> None:
         self._conn, self._cursors = conn, list[Any]()
 
-    def cursor(self) -> Any:
-        """A `pyodbc.Cursor`."""
+    def cursor(self, deadline: float = 0.0) -> Any:
+        """A `pyodbc.Cursor`. The driver's own timeout comes after the deadline, which it would else spoil."""
+        self._conn.timeout = max(QUERY_TIMEOUT, int(deadline) + GRACE)
         self._cursors.append(self._conn.cursor())
         return self._cursors[-1]
 
@@ -158,7 +160,7 @@ class SqlServerManager(DatabaseManager):
         `ConnectionError`. Nothing is tried again: whoever has had some of the rows knows where to go on.
         """
         with self.connection() as conn:
-            cur = conn.cursor()
+            cur = conn.cursor(deadline)
             self._within(deadline, cur, lambda: cur.execute(query, *params))
             names = [column[0] for column in cur.description]
             while rows := self._within(deadline, cur, lambda: cur.fetchmany(page)):
@@ -173,7 +175,7 @@ class SqlServerManager(DatabaseManager):
 
         def once() -> list[Sequence[Any]]:
             with self.connection() as conn:
-                cur = conn.cursor()
+                cur = conn.cursor(deadline)
                 rows: list[Sequence[Any]] = self._within(deadline, cur, lambda: cur.execute(query, *params).fetchall())
                 return rows
 
@@ -301,9 +303,9 @@ class SqlServerManager(DatabaseManager):
                 odbc_string(words, driver, self._application_name), autocommit=False, timeout=LOGIN_TIMEOUT
             )
         except odbc.Error as exc:
-            kind = PassingFailure if is_transient(exc) else LoginRefused
+            # HYT00: nobody answered, as when a server fails over.
+            kind = PassingFailure if is_transient(exc) or exc.args[0] == "HYT00" else LoginRefused
             raise kind(f"{self.database_name}: {reason_of(exc)}") from None
-        conn.timeout = QUERY_TIMEOUT
         conn.add_output_converter(-155, _with_offset)
         return conn
 

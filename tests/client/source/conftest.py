@@ -8,10 +8,12 @@ import signal
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
+import psycopg
 import pytest
 from tests.tds.conftest import driver, tds
 
 import sqlserver_kit
+from ingest_kit import Survey
 from pgconveyor.cli import main
 from pgconveyor.database import DatabaseManager
 
@@ -88,3 +90,9 @@ def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
     logging.getLogger("pgconveyor").removeHandler(log)
     for number, handler in handlers.items():
         signal.signal(number, handler)
+
+
+@pytest.fixture(params=["id", "rowversion"])
+def survey(request: pytest.FixtureRequest, hub: Any, rpa_db: DatabaseManager, conn: psycopg.Connection) -> Survey:  # noqa: ARG001  configures the database
+    """An empty table of it, read by either kind of key."""
+    return Survey(hub, conn, request.param)
