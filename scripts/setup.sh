@@ -31,3 +31,18 @@ setup() { # setup EXTRA: the project with this extra, unless it is there already
         touch "$stamp"
     fi
 }
+
+freetds() { # a driver of SQL Server, and unixODBC that pyodbc needs: installed where that may be, else an error
+    local install=(apt-get install -y -qq --no-install-recommends libodbc2 tdsodbc odbcinst)
+    has_freetds() {
+        "$root/.venv/bin/python" -c 'import pyodbc, sys; sys.exit("FreeTDS" not in pyodbc.drivers())' 2>/dev/null
+    }
+    if ! has_freetds && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+        export DEBIAN_FRONTEND=noninteractive
+        "${install[@]}" >&2 || { apt-get update -qq >&2 && "${install[@]}" >&2; } || true
+    fi
+    if ! has_freetds; then
+        echo "FreeTDS is missing; as root:  apt-get update && apt-get install -y libodbc2 tdsodbc odbcinst" >&2
+        return 1
+    fi
+}

@@ -11,6 +11,9 @@ parser = argparse.ArgumentParser(prog="python -m tds", description=__doc__)
 parser.add_argument("dsn", help="an empty database of PostgreSQL")
 parser.add_argument("--port", type=int, default=0)
 options = parser.parse_args()
+# Before there are threads, which would take them; and to be waited for they must not be ignored, as nohup has it.
+ENDINGS = {signal.SIGTERM, signal.SIGINT}
+signal.pthread_sigmask(signal.SIG_BLOCK, ENDINGS)
 with TdsServer(options.dsn, port=options.port) as server:
     print(server.url(), flush=True)
-    signal.sigwait({signal.SIGTERM, signal.SIGINT})
+    signal.sigwait(ENDINGS)
