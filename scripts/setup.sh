@@ -32,6 +32,11 @@ setup() { # setup EXTRA: the project with this extra, unless it is there already
     fi
 }
 
+sqlserver() { # what the tests' SQL Server needs, and a driver of it
+    "$root/.venv/bin/python" -m pip install --quiet sqlglot  # in the version that the constraints say
+    freetds
+}
+
 freetds() { # a driver of SQL Server, and unixODBC that pyodbc needs: installed where that may be, else an error
     local install=(apt-get install -y -qq --no-install-recommends libodbc2 tdsodbc odbcinst)
     has_freetds() {

@@ -27,7 +27,7 @@ CREATE = """
         time_hour datetime2(0) NOT NULL,
         distance smallint NOT NULL,
         arr_delay smallint,
-        rv rowversion
+        rv rowversion NOT NULL UNIQUE
     )
 """
 INSERT = """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import psycopg
 import pytest
+from psycopg.types.json import Jsonb
 
 from demo_kit import FLIGHTS, Demo, demo
 
@@ -29,7 +30,7 @@ def worked(conn: psycopg.Connection) -> psycopg.Connection:
     conn.execute((FLIGHTS / "demo.sql").read_bytes())
     conn.execute("select set_config('demo.victim', 'victim', false)")
     conn.execute("insert into source_row values (1), (2)")
-    conn.execute('select conveyor.add_records_to_queue(\'flights\', \'[{"id": "1"}, {"id": "2"}]\')')
+    conn.execute("select conveyor.add_records_to_queue('flights', %s)", [Jsonb([{"id": "1"}, {"id": "2"}])])
     conn.execute("select conveyor.claim_records_batch('flights', 1, 'victim')")
     conn.execute(
         "update conveyor.processing_queue set lease_expires_at = clock_timestamp() where status = 'processing'"

@@ -12,11 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.tds.conftest import driver
 
 from demo_kit import Demo, demo, processes_of, read_until
 
-__all__ = ["demo", "driver"]
+__all__ = ["demo"]
 
 ARGUMENTS = ("--source", "sqlserver", "--records", "500")
 
