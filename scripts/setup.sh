@@ -31,3 +31,27 @@ setup() { # setup EXTRA: the project with this extra, unless it is there already
         touch "$stamp"
     fi
 }
+
+sqlserver() { # what the tests' SQL Server needs, and a driver of it
+    "$root/.venv/bin/python" -m pip install --quiet sqlglot  # in the version that the constraints say
+    freetds
+}
+
+freetds() { # a driver of SQL Server, and unixODBC that pyodbc needs: installed where that may be, else an error
+    has_freetds() {
+        "$root/.venv/bin/python" -c 'import pyodbc, sys; sys.exit("FreeTDS" not in pyodbc.drivers())' 2>/dev/null
+    }
+    has_freetds || try_to_install libodbc2 tdsodbc odbcinst
+    if ! has_freetds; then
+        echo "FreeTDS is missing; as root:  apt-get update && apt-get install -y libodbc2 tdsodbc odbcinst" >&2
+        return 1
+    fi
+}
+
+try_to_install() { # packages of Debian, as root; whoever wants them looks whether they are there
+    local install=(apt-get install -y -qq --no-install-recommends "$@")
+    if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+        export DEBIAN_FRONTEND=noninteractive
+        "${install[@]}" >&2 || { apt-get update -qq >&2 && "${install[@]}" >&2; } || true
+    fi
+}

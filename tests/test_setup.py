@@ -24,6 +24,7 @@ exec '{python}' -m pip install --no-index --dry-run click
 """
 
 SETUP = 'PATH="$1/bin:$PATH"; . "$1/scripts/setup.sh"; setup embedded'
+FREETDS = 'PATH="$1/bin:$PATH"; . "$1/scripts/setup.sh"; freetds; echo went on'
 
 # As a terminal does, for all that run; and this one ends like any step that failed.
 CTRL_C = """#!{python}
@@ -71,3 +72,13 @@ def test_after_ctrl_c_no_other_step_begins(checkout: Path) -> None:
         command, capture_output=True, text=True, check=False, start_new_session=True, preexec_fn=hears
     )
     assert (done.returncode, done.stdout) == (130, "")
+
+
+def test_without_root_it_says_how_to_get_a_driver_of_sql_server(checkout: Path) -> None:
+    (checkout / "bin/id").write_text("#!/bin/sh\necho 1000\n")
+    (checkout / "bin/id").chmod(0o755)
+    (checkout / ".venv/bin/python").write_text("#!/bin/sh\nexit 1\n")
+    command = ["bash", "-c", FREETDS, "bash", checkout]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "as root:  apt-get update && apt-get install -y libodbc2 tdsodbc odbcinst" in done.stderr

@@ -19,6 +19,7 @@ from typing import Any
 
 import click
 import psycopg
+from ingest import ingesting
 from psycopg.types.json import Jsonb
 from waking import waking
 
@@ -226,6 +227,7 @@ BENCHES: dict[str, Callable[[Bench], Iterable[Result]]] = {
     "flat": bench_flat,
     "waking": lambda bench: waking(bench.dsn, bench.scale),
     "monitor": bench_monitor,
+    "ingest": lambda bench: ingesting(bench.dsn, bench.scale),
 }
 
 

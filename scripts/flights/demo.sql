@@ -16,8 +16,14 @@ create table flight_result (
     delay_class text not null
 );
 
+-- What the table of a SQL Server had, if the flights come from one.
+create table source_row (
+    id bigint primary key
+);
+
 create table witness (
     record_id  bigint not null,
+    source_id  bigint,
     old_status text,
     new_status text not null,
     instance   text,
@@ -33,9 +39,10 @@ create function witness_change()
     set search_path = pg_catalog, public, pg_temp
 as $$
 begin
-    insert into witness (record_id, old_status, new_status, instance, token)
+    insert into witness (record_id, source_id, old_status, new_status, instance, token)
     values (
         new.id,
+        case when tg_op = 'INSERT' then (new.payload ->> 'id')::bigint end,
         case when tg_op = 'UPDATE' then old.status end,
         new.status,
         -- A record that is taken back forgets its holder: note who lost it.

@@ -1,7 +1,9 @@
 -- What the witness saw.  Every number comes from its log, from the results and from the input; none from the queue's
 -- own columns.
 with added as (
-    select distinct w.record_id
+    select distinct
+        w.record_id,
+        w.source_id
     from witness as w
     where w.old_status is null
 ),
@@ -47,4 +49,20 @@ select
         where not exists (select from worked as w where w.record_id = a.record_id)
     ) as without_result,
     (select count(*) from taken_over) as taken_over,
-    (select count(*) from conveyor.check_integrity()) as problems
+    (select count(*) from conveyor.check_integrity()) as problems,
+    (select count(*) from source_row) as source_rows,
+    (
+        select count(*)
+        from source_row as s
+        where not exists (select from added as a where a.source_id = s.id)
+    ) as rows_lost,
+    (
+        select count(*)
+        from (
+            select a.source_id
+            from added as a
+            where a.source_id is not null
+            group by a.source_id
+            having count(*) > 1
+        ) as twice
+    ) as rows_twice

@@ -24,11 +24,12 @@ from typing import Any
 import click
 import psycopg
 from psycopg.rows import dict_row
-from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import TextColumn
 from rich.table import Table
-from stage import FLOW, HERE, LEASE, DemoFailed, Ended, Stage, WorkerProcess, install
+from screen import console, progress
+from source import fill
+from stage import FLOW, HERE, LEASE, DemoFailed, Ended, Program, Stage, install, until
 
 from pgconveyor.database import DatabaseManager
 from pgconveyor.distributed import DistributedProcessor
@@ -36,12 +37,11 @@ from pgconveyor.distributed import DistributedProcessor
 STALLED = 60.0  # seconds without a completed record after which the demo gives up
 
 HOLDS = """
-    select count(*)
+    select flow_instance_id, count(*)
     from conveyor.processing_queue
-    where status = 'processing' and flow_instance_id = %s and lease_expires_at is not null
+    where status = 'processing' and lease_expires_at is not null
+    group by flow_instance_id
 """
-
-console = Console(highlight=False)
 
 
 def flights() -> tuple[Iterator[dict[str, str]], list[dict[str, str]], int]:
@@ -69,57 +69,46 @@ def prepare(conn: psycopg.Connection, airports: list[dict[str, str]]) -> None:
             copy.write_row([airport["faa"], airport["name"], airport["lat"], airport["lon"]])
 
 
-def enqueue(processor: DistributedProcessor, rows: Iterator[dict[str, str]], count: int) -> None:
-    with Progress(
-        TextColumn("enqueue "), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), console=console
-    ) as bar:
-        task = bar.add_task("", total=count)
-
-        def counted() -> Iterator[dict[str, str]]:
-            for row in itertools.islice(rows, count):
-                bar.advance(task)
-                yield row
-
-        added = processor.add_records_to_queue(FLOW, counted())
+def enqueue(processor: DistributedProcessor, rows: Iterator[dict[str, str]], count: int) -> int:
+    with progress("enqueue") as bar:
+        added = processor.add_records_to_queue(FLOW, bar.track(itertools.islice(rows, count), total=count))
     console.print(f"{added:,} flights are in the queue")
+    return added
 
 
-def until(what: str, ready: Callable[[], Any], seconds: float = 30.0) -> Any:
-    """The first true answer of `ready`. Raises `DemoFailed` when there is none in time."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if answer := ready():
-            return answer
-        time.sleep(0.02)
-    raise DemoFailed(f"waited {seconds:.0f} s in vain until {what}")
+def kill_one(conn: psycopg.Connection, workers: list[Program]) -> str:
+    """Stop the workers in mid-work, see in SQL that one of them holds leases, and kill it for good."""
 
-
-def kill_one(conn: psycopg.Connection, victim: WorkerProcess) -> str:
-    """Stop a worker in mid-work, see in SQL that it holds leases, then kill it for good."""
-    instance: str = until("the worker had started", victim.instance)
-
-    def holds() -> int:
-        # What it sent before it was stopped may still be running in the server: only a count that stays is held.
-        victim.process.send_signal(signal.SIGSTOP)
+    def holder() -> tuple[Program, str, int] | None:
+        # What they sent before they were stopped may still be running in the server: only what stays is held.
+        tell(workers, signal.SIGSTOP)
         time.sleep(0.2)
-        [count] = conn.execute(HOLDS, [instance]).fetchone() or [0]
-        if not count:
-            victim.process.send_signal(signal.SIGCONT)
-        return int(count)
+        held: dict[str, int] = dict(conn.execute(HOLDS).fetchall())
+        for worker in workers:
+            instance = worker.said(r"working on \S+ as (\S+)")
+            if instance and instance in held:
+                return worker, instance, held[instance]
+        tell(workers, signal.SIGCONT)
+        return None
 
-    count = until("the worker held records", holds)
+    victim, instance, count = until("a worker held records", holder)
     console.print(f"worker {instance} is stopped (SIGSTOP); in SQL it holds leases on {count} records")
-    victim.process.kill()
-    victim.process.wait()
+    victim.kill()
+    workers.remove(victim)
+    tell(workers, signal.SIGCONT)
     console.print(f"worker {instance} is killed (SIGKILL); its leases end within {LEASE}")
     return instance
 
 
-def watch(conn: psycopg.Connection, processor: DistributedProcessor, workers: list[WorkerProcess], count: int) -> str:
-    """Show progress until every record is answered; kill the first worker after a tenth. Returns who was killed."""
+def tell(workers: list[Program], number: signal.Signals) -> None:
+    for worker in workers:
+        worker.process.send_signal(number)
+
+
+def watch(conn: psycopg.Connection, processor: DistributedProcessor, workers: list[Program], count: int) -> str:
+    """Show progress until every record is answered; kill a worker after a tenth. Returns who was killed."""
     victim, last, moved_at = "", -1, time.monotonic()
-    columns = (TextColumn("process "), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[counts]}"))
-    with Progress(*columns, TimeElapsedColumn(), console=console) as bar:
+    with progress("process", TextColumn("{task.fields[counts]}")) as bar:
         task = bar.add_task("", total=count, counts="")
         while True:
             status = processor.get_queue_status(FLOW)
@@ -134,7 +123,7 @@ def watch(conn: psycopg.Connection, processor: DistributedProcessor, workers: li
             if done >= count:
                 return victim
             if not victim and done >= count // 10:
-                victim = kill_one(conn, workers.pop(0))
+                victim = kill_one(conn, workers)
             for worker in workers:
                 worker.check()
             if time.monotonic() - moved_at > STALLED:
@@ -142,7 +131,7 @@ def watch(conn: psycopg.Connection, processor: DistributedProcessor, workers: li
             time.sleep(0.1)
 
 
-def prove(conn: psycopg.Connection, victim: str) -> bool:
+def prove(conn: psycopg.Connection, victim: str, source: str) -> bool:
     """Print what the witness saw. False when any of it is not as it must be."""
     with conn.cursor(row_factory=dict_row) as cur:
         cur.execute("select set_config('demo.victim', %s, false)", [victim])
@@ -158,6 +147,12 @@ def prove(conn: psycopg.Connection, victim: str) -> bool:
         ("taken over from the dead worker", seen["taken_over"], seen["taken_over"] > 0),
         ("rows of check_integrity()", seen["problems"], seen["problems"] == 0),
     ]
+    if source == "sqlserver":
+        claims[:0] = [
+            ("rows of the source", seen["source_rows"], seen["source_rows"] == seen["records_in"]),
+            ("rows that did not come", seen["rows_lost"], seen["rows_lost"] == 0),
+            ("rows that came twice", seen["rows_twice"], seen["rows_twice"] == 0),
+        ]
     table = Table(title="Proof, from the witness's log", title_justify="left")
     table.add_column("what")
     table.add_column("number", justify="right")
@@ -177,7 +172,7 @@ def show_status(processor: DistributedProcessor) -> None:
     console.print(table)
 
 
-def run(stage: Stage, count: int | None) -> bool:
+def run(stage: Stage, count: int | None, source: str) -> bool:
     rows, airports, available = flights()
     count = available if count is None else min(count, available)
     dsn = stage.build()
@@ -186,22 +181,30 @@ def run(stage: Stage, count: int | None) -> bool:
     with DatabaseManager("rpa_db") as database, psycopg.connect(dsn, autocommit=True) as conn:
         processor = DistributedProcessor(database)
         prepare(conn, airports)
-        enqueue(processor, rows, count)
+        count = fill(stage, conn, rows, count) if source == "sqlserver" else enqueue(processor, rows, count)
         started = time.monotonic()
-        stage.start_workers()
-        victim = watch(conn, processor, list(stage.workers), count)
+        workers = stage.start_workers()
+        victim = watch(conn, processor, list(workers), count)
         seconds = time.monotonic() - started
-        stage.stop_workers()
+        stage.stop(workers)
         show_status(processor)
         console.print(f"{count / seconds:,.0f} records per second, the wait for the dead worker's leases included")
-        return prove(conn, victim)
+        return prove(conn, victim, source)
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--records", type=click.IntRange(500), default=20_000, show_default=True, help="How many flights.")
 @click.option("--all", "everything", is_flag=True, help="All 336,776 flights of 2013.")
+@click.option(
+    "--source",
+    type=click.Choice(["direct", "sqlserver"]),
+    default="direct",
+    show_default=True,
+    help="How they come into the queue: the demo adds them; or pgconveyor ingest reads them from a table of a SQL"
+    " Server, is killed in mid-way and started again. The SQL Server is that of the tests, by a real ODBC driver.",
+)
 @click.option("--keep", is_flag=True, help="Keep the directory with the database and the logs.")
-def main(records: int, everything: bool, keep: bool) -> None:
+def main(records: int, everything: bool, source: str, keep: bool) -> None:
     """
     Send flights through the queue with three workers, kill one of them, and prove that nothing was lost or done twice.
 
@@ -213,7 +216,7 @@ def main(records: int, everything: bool, keep: bool) -> None:
         # In two, so that a signal between the end and its being held again meets the outer one.
         try:
             stage.signals.release()
-            holds = run(stage, None if everything else records)
+            holds = run(stage, None if everything else records, source)
         finally:
             stage.signals.is_held = True
     except Ended:

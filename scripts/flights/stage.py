@@ -1,4 +1,4 @@
-"""What the demo makes and takes away again, whatever ends it: a directory, a server, workers."""
+"""What the demo makes and takes away again, whatever ends it: a directory, a server, programs."""
 
 from __future__ import annotations
 
@@ -9,17 +9,26 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
+from typing import TypeVar
 
 from pgconveyor.embedded import EmbeddedServer
+from pgconveyor.embedded_process import interrupt_after
+
+T = TypeVar("T")
 
 HERE = Path(__file__).parent
 FLOW = "flights"
 LEASE = "3s"
 WORKERS = 3
+WORKER = [
+    *("pgconveyor", "worker", "--flow", FLOW, "--handler", "handler:handle"),
+    *("--lease", LEASE, "--poll", "500ms", "--batch", "50"),
+]
 ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -67,25 +76,43 @@ class Signals:
         self._raise()
 
 
-class WorkerProcess:
-    """One `pgconveyor worker`, as an operator would start it; its log names the instance it is."""
+class Program:
+    """A module of Python that runs beside the demo, and ends with it, even with a killed one. Its output is its log."""
 
-    def __init__(self, number: int, directory: Path) -> None:
-        self.log = directory / f"worker-{number}.log"
-        command = [
-            *(sys.executable, "-m", "pgconveyor", "worker", "--flow", FLOW, "--handler", "handler:handle"),
-            *("--lease", LEASE, "--poll", "500ms", "--batch", "50"),
-        ]
+    def __init__(self, directory: Path, name: str, command: Sequence[str], more: Mapping[str, str]) -> None:
+        self.name, self.log = name, directory / f"{name}.log"
         with self.log.open("w") as log:
-            self.process = subprocess.Popen(command, cwd=HERE, stdout=log, stderr=subprocess.STDOUT)
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", *command],
+                cwd=HERE,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=os.environ | more,
+                preexec_fn=interrupt_after(os.getpid()),
+            )
 
-    def instance(self) -> str | None:
-        found = re.search(r"working on \S+ as (\S+)", self.log.read_text())
+    def said(self, pattern: str) -> str | None:
+        """What the group of the pattern is in the log."""
+        found = re.search(pattern, self.log.read_text())
         return found[1] if found else None
 
     def check(self) -> None:
         if self.process.poll() is not None:
-            raise DemoFailed(f"a worker ended by itself:\n{self.log.read_text()[-2000:]}")
+            raise DemoFailed(f"{self.name} ended by itself:\n{self.log.read_text()[-2000:]}")
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+
+def until(what: str, ready: Callable[[], T | None], seconds: float = 30.0) -> T:
+    """The first true answer of `ready`. Raises `DemoFailed` when there is none in time."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if answer := ready():
+            return answer
+        time.sleep(0.02)
+    raise DemoFailed(f"waited {seconds:.0f} s in vain until {what}")
 
 
 def install() -> None:
@@ -102,7 +129,7 @@ class Stage:
         self.signals = Signals()
         self.directory = Path(tempfile.mkdtemp(prefix="pgconveyor-demo-"))
         self.server = EmbeddedServer(self.directory, die_with_parent=True)
-        self.workers: list[WorkerProcess] = []
+        self.programs: list[Program] = []
 
     def build(self) -> str:
         """Start the server. Returns how to reach the queue's database, which is configured and empty."""
@@ -114,21 +141,24 @@ class Stage:
         dsn = os.environ["DEVELOPMENT_GLOBAL_RPA_DB_CONNECTION_STRING"] = self.server.conninfo("rpa_db")
         return dsn
 
-    def start_workers(self) -> None:
-        for number in range(1, WORKERS + 1):
-            with self.signals.held():
-                self.workers.append(WorkerProcess(number, self.directory))
+    def run(self, name: str, command: Sequence[str], **more: str) -> Program:
+        """Start a program, with more in its environment."""
+        with self.signals.held():
+            self.programs.append(Program(self.directory, name, command, more))
+        return self.programs[-1]
 
-    def stop_workers(self) -> None:
-        for worker in self.workers:
-            worker.process.terminate()
-        for worker in self.workers:
-            worker.process.wait(timeout=60)
+    def start_workers(self) -> list[Program]:
+        return [self.run(f"worker-{number}", WORKER) for number in range(1, WORKERS + 1)]
+
+    def stop(self, programs: list[Program]) -> None:
+        for program in programs:
+            program.process.terminate()
+        for program in programs:
+            program.process.wait(timeout=60)
 
     def clear(self, keep: bool) -> None:
-        for worker in self.workers:
-            worker.process.kill()
-            worker.process.wait()
+        for program in self.programs:
+            program.kill()
         self.server.stop()
         if not keep:
             shutil.rmtree(self.directory, ignore_errors=True)

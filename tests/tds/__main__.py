@@ -11,9 +11,9 @@ parser = argparse.ArgumentParser(prog="python -m tds", description=__doc__)
 parser.add_argument("dsn", help="an empty database of PostgreSQL")
 parser.add_argument("--port", type=int, default=0)
 options = parser.parse_args()
-signals = {signal.SIGTERM, signal.SIGINT}
-# In the threads too: one that is not told to wait for it would end the process before it has tidied up.
-signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+ENDINGS = {signal.SIGTERM, signal.SIGINT}
+# Before there are threads: one that does not wait for it would end the process before it has tidied up.
+signal.pthread_sigmask(signal.SIG_BLOCK, ENDINGS)
 with TdsServer(options.dsn, port=options.port) as server:
     print(server.url(), flush=True)
-    signal.sigwait(signals)
+    signal.sigwait(ENDINGS)

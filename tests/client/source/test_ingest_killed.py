@@ -206,7 +206,7 @@ class TestStopped:
             are_held(1)
             process.send(number)
         ended(process, 128 + number)
-        added = json.loads(process.log())["added"]
+        added = json.loads(process.log().splitlines()[-1])["added"]
         assert (added % 10, survey.queued()) == (0, rows[:added])
         assert start().wait() == 0
         assert survey.queued() == rows
