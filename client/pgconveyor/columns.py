@@ -8,7 +8,7 @@ from typing import Any
 
 from pgconveyor.sqlserver import SqlServerManager
 
-__all__ = ["Column", "describe", "quoted"]
+__all__ = ["Column", "describe", "payloads", "quoted"]
 
 _DESCRIBE = """
     SELECT name, system_type_name, is_nullable
@@ -70,10 +70,6 @@ class Column:
         return FORMS[self.kind]
 
     @property
-    def is_as_it_comes(self) -> bool:
-        return self.form is _plain
-
-    @property
     def expression(self) -> str:
         name = quoted(self.name)
         # As text, because Python's times have six digits of a second and the server's seven.
@@ -102,8 +98,14 @@ def _column(name: str | None, type_name: str | None, is_nullable: Any) -> Column
     return Column(name, kind, bool(is_nullable))
 
 
-def payload(columns: Sequence[Column], row: Sequence[Any]) -> dict[str, Any]:
-    """A row as JSON has it."""
-    return {
-        column.name: value if value is None else column.form(value) for column, value in zip(columns, row, strict=True)
-    }
+def payloads(columns: Sequence[Column], rows: Sequence[Sequence[Any]]) -> list[dict[str, Any]]:
+    """Rows as JSON has them."""
+    names = [column.name for column in columns]
+    found = [dict(zip(names, row, strict=True)) for row in rows]
+    for column in columns:
+        if column.form is not _plain:
+            name, form = column.name, column.form
+            for row in found:
+                if (value := row[name]) is not None:
+                    row[name] = form(value)
+    return found

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from typing import Any
 
-from pgconveyor.columns import Column, describe, payload, quoted
+from pgconveyor.columns import Column, describe, payloads, quoted
 from pgconveyor.sqlserver import SqlServerManager
 
 __all__ = ["Reader", "Row", "Window"]
@@ -53,7 +53,7 @@ class Reader:
         for one, next_one in pairwise(keys):
             if one >= next_one:
                 raise ValueError(f"{self._named(next_one)} is in two rows of a page: give a key that is unique")
-        return list(zip(keys, (payload(self.columns, row) for row in rows), strict=True))
+        return list(zip(keys, payloads(self.columns, rows), strict=True))
 
     def shown(self, key: int) -> str:
         """As the server shows it."""

@@ -73,6 +73,8 @@ class Store:
         self.conn = psycopg.connect(dsn, autocommit=True, application_name="tds")
         self.conn.prepare_threshold = None
         self.opens_by_itself = False  # SET IMPLICIT_TRANSACTIONS ON
+        self._translations: dict[int, tuple[Any, str]] = {}
+        self._translations_of: list[tuple[Any, ...]] = []
 
     @property
     def is_in_transaction(self) -> bool:
@@ -92,6 +94,13 @@ class Store:
     def kinds(self, table: str) -> dict[str, Declared]:
         rows = self.ask("select column_name, kind from tds.declared where table_name = %s", [table])
         return {name: declared(kind) for name, kind in rows}
+
+    def translations(self) -> dict[int, tuple[Any, str]]:
+        """Of queries, by the ids of their trees; forgotten when a table is made or dropped."""
+        tables = self.ask("select count(*), max(xmin::text::bigint) from tds.declared")
+        if tables != self._translations_of:
+            self._translations, self._translations_of = {}, tables
+        return self._translations
 
     def required(self, table: str) -> set[str]:
         query = "select attname from pg_attribute where attrelid = to_regclass(quote_ident(%s)) and attnotnull"

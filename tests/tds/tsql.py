@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 import sqlglot
@@ -90,7 +91,9 @@ def statements(text: str, params: Mapping[str, tuple[Declared, Any]], store: Sto
             raise SqlError(50000, f"the server for tests does not know {tree.key}")
 
 
+@lru_cache(maxsize=100)
 def _parsed(text: str) -> list[Any]:
+    """Trees, which are copied before they are changed."""
     try:
         return list(sqlglot.parse(stored(text), read="tsql"))
     except SqlglotError as exc:
@@ -164,7 +167,16 @@ def _drop(tree: exp.Drop) -> Iterator[Statement]:
 
 
 def _translated(tree: Any, values: dict[str, Any], store: Store) -> Statement:
-    tree = tree.copy()
+    """Of a query the text is kept as long as no table is made or dropped: a reader sends the same for each page."""
+    if not isinstance(tree, exp.Query) or tree.find(exp.Anonymous, exp.CurrentTimestamp) is not None:
+        return _translate(tree.copy(), values, store)
+    kept = store.translations()
+    if id(tree) not in kept:
+        kept[id(tree)] = tree, _translate(tree.copy(), values, store).query  # the tree, so that its id stays its own
+    return Statement(query=kept[id(tree)][1], params=values, has_rows=True)
+
+
+def _translate(tree: Any, values: dict[str, Any], store: Store) -> Statement:
     if isinstance(tree, exp.Insert | exp.Update):
         _convert(tree, values, store)
     tree = _lowered(tree)
