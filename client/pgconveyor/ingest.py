@@ -150,7 +150,8 @@ def _say_done(source: Source, flow: str, done: Totals, dry_run: bool, as_json: b
     text += f", {done.skipped} skipped" if done.skipped else ""
     text += f", {done.dead} added as failed" if done.dead else ""
     if dry_run:
-        text = f"{done.read} rows of {source.name} can be read, nothing was added; the first payload is\n{done.first}"
+        text = f"{done.read} rows of {source.name} can be read, nothing was added"
+        text += f"; the first payload is\n{json.dumps(json.loads(done.first)[0])}" if done.first else ""
     say(as_json, {**found, "read_to": done.read_to, "dry_run": dry_run}, text)
 
 

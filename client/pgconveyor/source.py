@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass
 from threading import Event
-from typing import Any, Self, TypeVar
+from typing import Self, TypeVar
 
 import psycopg
 from psycopg.types.json import Jsonb
@@ -22,11 +22,12 @@ from psycopg.types.json import Jsonb
 from pgconveyor.claimer import jittered
 from pgconveyor.columns import quoted
 from pgconveyor.database import DatabaseManager
-from pgconveyor.distributed import CHUNK_SIZE, renamed
-from pgconveyor.documents import encode, encode_object, storable
+from pgconveyor.distributed import renamed
+from pgconveyor.documents import encode
 from pgconveyor.errors import DatabaseUnavailable, InvalidArgument
 from pgconveyor.odbc import pyodbc
-from pgconveyor.reader import Reader, Row, Window
+from pgconveyor.packing import Chunk, Packer, RowMapping, RowRefused
+from pgconveyor.reader import Reader, Window
 from pgconveyor.remedies import in_short
 from pgconveyor.sqlserver import LoginRefused, SqlServerManager, is_transient, reason_of
 
@@ -35,7 +36,6 @@ __all__ = ["Ingester", "RowRefused", "Source", "Totals"]
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
-Mapping_ = Callable[[dict[str, Any]], Mapping[str, Any]]
 
 OPEN = "select read_to, read_after, revision from conveyor.open_source(%s, %s, %s, %s, %s::bigint)"
 PAGE = b"""
@@ -46,10 +46,6 @@ PAGE = b"""
 """
 TRIES = 6  # in a row, without a page in between, after which an ingester that is not to stay gives up
 BACK_OFF = (0.5, 30.0)  # seconds, first and longest wait
-
-
-class RowRefused(ValueError):
-    """A row that cannot become a record; the message begins with the source and the row's key."""
 
 
 class _Stopped(Exception):
@@ -119,19 +115,14 @@ class Totals:
     pages: int = 0
     read_to: int | None = None
     behind: int | None = None
-    first: str | None = None  # the payload of the first row
+    first: str | None = None  # the first payloads, as JSON
 
-
-@dataclass(slots=True)
-class _Chunk:
-    """What one transaction adds."""
-
-    texts: list[str]
-    keys: list[str]
-    failures: list[dict[str, Any]]
-    read_to: int | None
-    rows: int = 0
-    size: int = 0
+    def add(self, chunk: Chunk) -> None:
+        self.read += chunk.rows
+        self.skipped += chunk.skipped
+        self.dead += len(chunk.failures)
+        self.read_to = chunk.read_to
+        self.first = self.first or (chunk.document if chunk.keys else None)
 
 
 class Ingester:
@@ -153,17 +144,15 @@ class Ingester:
         *,
         batch: int = 1000,
         overlap: int = 1000,
-        mapping: Mapping_ | None = None,
+        mapping: RowMapping | None = None,
         on_error: str = "stop",
         clean: bool = False,
         priority: int = 0,
         dry_run: bool = False,
     ) -> None:
-        if on_error not in ("stop", "skip", "dead-letter"):
-            raise ValueError(f"on_error is {on_error!r}: give stop, skip or dead-letter")
+        self._packer = Packer(source.name, reader.shown, mapping, on_error, clean)
         self._queue, self._source, self._reader, self._flow_name = queue, source, reader, flow_name
-        self._batch, self._mapping, self._on_error, self._clean = batch, mapping, on_error, clean
-        self._overlap = overlap if reader.key_kind == "id" else 0
+        self._batch, self._overlap = batch, overlap if reader.key_kind == "id" else 0
         self._priority, self._dry_run = priority, dry_run
         self._window: Window | None = None
         self._revision = 0
@@ -242,13 +231,15 @@ class Ingester:
         self._reader.check_place(self.totals.read_to, highest, bound, self._overlap)
         ahead = self._read_ahead(window, bound)
         # Not until a page is short: an answer that was cut looks like one.
-        while rows := self._awaited(ahead):
+        while chunks := self._awaited(ahead):
             ahead = self._read_ahead(window, bound)
-            self._write(rows)
+            for chunk in chunks:
+                self._send(chunk)
+            self.totals.pages += 1
             if highest is not None:
                 self.totals.behind = max(0, highest - (self.totals.read_to or 0))
             progress(self.totals)
-        self._send(_Chunk([], [], [], self.totals.read_to), is_last=True)
+        self._send(Chunk(self.totals.read_to), is_last=True)
         progress(self.totals)
 
     def _ask(self, what: Callable[[], T]) -> T:
@@ -261,102 +252,31 @@ class Ingester:
                 return answer.result()
         raise _Stopped
 
-    def _read_ahead(self, window: Window, bound: int | None) -> Future[list[Row]]:
-        def read() -> list[Row]:
+    def _read_ahead(self, window: Window, bound: int | None) -> Future[list[Chunk]]:
+        def read() -> list[Chunk]:
             if self.is_stopped:
                 raise _Stopped
             rows = window.fresh(self._reader.page(window.low, self._batch + window.known, bound))
+            chunks = self._packer.pack(rows, window.high)
             window.note([key for key, _ in rows])
-            return rows
+            return chunks
 
         return self._reads.submit(read)
 
-    def _write(self, rows: Sequence[Row]) -> None:
-        for chunk in self._chunks(rows):
-            self._send(chunk)
-        self.totals.pages += 1
-
-    def _chunks(self, rows: Sequence[Row]) -> Iterator[_Chunk]:
-        """Rows as they go into the queue: in one transaction, unless they are large."""
-        chunk = _Chunk([], [], [], self.totals.read_to)
-        for key, row in rows:
-            name = f"{self._source.name}:{self._reader.shown(key)}"
-            try:
-                text = self._text(name, row)
-            except RowRefused as exc:
-                text = ""
-                self._refuse(exc, name, row, chunk)
-            if text:
-                chunk.texts.append(text)
-                chunk.keys.append(name)
-            chunk.read_to = key if chunk.read_to is None else max(chunk.read_to, key)
-            chunk.rows, chunk.size = chunk.rows + 1, chunk.size + len(text)
-            if chunk.size >= CHUNK_SIZE:
-                yield chunk
-                chunk = _Chunk([], [], [], chunk.read_to)
-        if chunk.rows:
-            yield chunk
-
-    def _text(self, name: str, row: dict[str, Any]) -> str:
-        """The payload of a row."""
-        mapped: Any = row
-        if self._mapping is not None:
-            try:
-                mapped = self._mapping(row)
-            except Exception as exc:  # a mapping may fail in any way
-                raise RowRefused(f"row {name}: the mapping raised {type(exc).__name__}: {exc}") from exc
-            if not isinstance(mapped, dict):
-                raise RowRefused(f"row {name}: the mapping returned {type(mapped).__name__}: return a dict")
-        try:
-            return encode_object(mapped, f"row {name}")
-        except ValueError as exc:
-            if not self._clean:
-                raise RowRefused(str(exc)) from None
-        try:
-            return encode_object(_cleaned(mapped), f"row {name}")
-        except ValueError as exc:
-            raise RowRefused(str(exc)) from None
-
-    def _refuse(self, exc: RowRefused, name: str, row: dict[str, Any], chunk: _Chunk) -> None:
-        if self._on_error == "stop":
-            raise RowRefused(f"{exc}; it was not added, see --on-error and --clean") from exc
-        logger.warning("%s; %s", exc, "skipped" if self._on_error == "skip" else "added as failed")
-        if self._on_error == "skip":
-            self.totals.skipped += 1
-            return
-        self.totals.dead += 1
-        chunk.failures.append({"payload": _cleaned(row), "dedup_key": name, "error": storable(str(exc))})
-
-    def _send(self, chunk: _Chunk, *, is_last: bool = False) -> None:
-        self.totals.first = self.totals.first or next(iter(chunk.texts), None)
+    def _send(self, chunk: Chunk, *, is_last: bool = False) -> None:
         if not self._dry_run:
-            document, failures = f"[{','.join(chunk.texts)}]", encode(chunk.failures, "failures")
+            failures = encode(chunk.failures, "failures")
             where = [self._source.name, self._flow_name, self._revision, chunk.read_to]
+            what = [chunk.document, chunk.keys, failures, self._priority, is_last]
             try:
                 with self._queue.connection() as conn:
-                    row = conn.execute(
-                        PAGE, [*where, document, chunk.keys, failures, self._priority, is_last]
-                    ).fetchone()
+                    row = conn.execute(PAGE, [*where, *what]).fetchone()
             except InvalidArgument as exc:
                 raise renamed(exc, [f"row {key}" for key in chunk.keys]) from exc
             assert row is not None  # noqa: S101
             self._revision = row[0]
             self.totals.added += row[1]
-        self.totals.read += chunk.rows
-        self.totals.read_to = chunk.read_to
-
-
-def _cleaned(value: Any) -> Any:
-    """What PostgreSQL cannot hold is replaced, in all texts of a document."""
-    if isinstance(value, str):
-        return (
-            value.replace("\x00", "\N{REPLACEMENT CHARACTER}")
-            .encode("utf-16", "surrogatepass")
-            .decode("utf-16", "replace")
-        )
-    if isinstance(value, dict):
-        return {_cleaned(key): _cleaned(each) for key, each in value.items()}
-    return [_cleaned(each) for each in value] if isinstance(value, list | tuple) else value
+        self.totals.add(chunk)
 
 
 def _passes(exc: Exception) -> bool:

@@ -141,7 +141,7 @@ class TestWhatIsRead:
     def test_large_rows_go_in_several_transactions(
         self, table: Any, ingest: Ingest, conn: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("pgconveyor.source.CHUNK_SIZE", 100)
+        monkeypatch.setattr("pgconveyor.packing.CHUNK_SIZE", 100)
         fill(table, 1, 25)
         ingest("--key", "id")
         assert answers(conn) == [f"answer {n}" for n in range(1, 26)]
