@@ -25,7 +25,8 @@ OVERLAP = 12
 SOURCE = "SurveyHub.responses"
 BATCHES = st.sampled_from([1, 3, 100])
 SPANS = st.lists(st.sampled_from([1, 1, 1, 2, 9]), min_size=1, max_size=8)  # from one id to the next
-STEPS = st.sampled_from(["before reading", "after reading", "before the commit", "after the commit"])
+WRITING = ["before the commit", "after the commit"]
+READING = ["before reading", "after reading"]  # in a thread beside the other
 MARK = "select read_to, greatest(read_to - overlap, window_from) from conveyor.source_watermark"
 DONE = """
     update conveyor.processing_queue set status = 'completed', completed_at = '2020-01-01', run_at = null
@@ -81,7 +82,8 @@ class Model(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.survey.conn.execute("truncate conveyor.processing_queue, conveyor.attempt, conveyor.source_watermark")
+        tables = "conveyor.processing_queue, conveyor.attempt, conveyor.source_watermark"
+        self.survey.conn.execute(f"truncate {tables} restart identity")
         self.survey.hub.execute_query("DELETE FROM responses")
         self.is_by_id = self.survey.key_kind == "id"
         self.last_id = 0
@@ -159,7 +161,7 @@ class Model(RuleBasedStateMachine):
         reader = source.reader(self.survey.hub)
         return Watched(self.queue, source, reader, "f", batch=batch, overlap=OVERLAP)
 
-    @rule(batch=BATCHES, step=STEPS, times=st.integers(1, 6))
+    @rule(batch=BATCHES, step=st.sampled_from(READING + WRITING), times=st.integers(1, 6))
     def ingest(self, batch: int, step: str, times: int) -> None:
         def die() -> None:
             raise Died
@@ -172,7 +174,7 @@ class Model(RuleBasedStateMachine):
                 return
         assert self.wanted <= self.queued() | self.purged or self.open
 
-    @rule(batch=BATCHES, step=STEPS, times=st.integers(1, 3))
+    @rule(batch=BATCHES, step=st.sampled_from(WRITING), times=st.integers(1, 3))
     def ingest_twice_at_once(self, batch: int, step: str, times: int) -> None:
         others, is_lost = [], False
 
@@ -189,6 +191,7 @@ class Model(RuleBasedStateMachine):
                 is_lost = True
         # The other one may have come after the last page, or not at all.
         assert is_lost or not others or step == "after the commit"
+        assert bool(others) >= is_lost
 
     @rule(data=st.data())
     def reset(self, data: st.DataObject) -> None:
@@ -232,5 +235,5 @@ def test_any_history_leaves_each_row_in_the_queue_once(
 ) -> None:
     shared = {"survey": survey, "queue": rpa_db, "client": staticmethod(client), "idle": []}
     budget = {"max_examples": 25, "stateful_step_count": 15, "deadline": None, "derandomize": True}
-    budget |= {"phases": [Phase.generate, Phase.shrink], "suppress_health_check": list(HealthCheck)}
+    budget |= {"phases": [Phase.generate], "suppress_health_check": list(HealthCheck)}
     run_state_machine_as_test(type("Machine", (Model,), shared), settings=settings(**budget))
