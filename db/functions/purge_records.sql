@@ -41,8 +41,11 @@ begin
                     and starts_with(q.dedup_key, w.source || ':')
                     and case
                         when substr(q.dedup_key, length(w.source) + 2) ~ '^-?[0-9]+$'
-                            then substr(q.dedup_key, length(w.source) + 2)::numeric
-                                > greatest(w.read_to - w.overlap, w.window_from)
+                            then coalesce(
+                                substr(q.dedup_key, length(w.source) + 2)::numeric
+                                > greatest(w.read_to - w.overlap, w.window_from),
+                                true  -- reset to the start
+                            )
                     end
             )
         order by q.completed_at

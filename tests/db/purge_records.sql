@@ -1,6 +1,6 @@
 -- conveyor.purge_records: deletes what was completed long ago, a bounded portion a call.
 begin;
-select plan(23);
+select plan(24);
 
 insert into conveyor.processing_queue (id, flow_name, payload, status, dedup_key, created_at, completed_at)
 values
@@ -106,6 +106,9 @@ select results_eq(
     $$ values ('hub:8'), ('hub:9'), ('hub:10'), ('hub:11'), ('hub:12') $$,
     'records of the overlap stay, or they would be added again'
 );
+
+select conveyor.reset_source('hub', 'read');
+select is(conveyor.purge_records('read', '0'), 0, 'and all records of what is to be read from the start');
 
 select is_empty('select i.* from conveyor.check_integrity() as i where i.problem ~ ''attempt|counts''', 'all is well');
 
