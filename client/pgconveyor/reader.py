@@ -12,7 +12,7 @@ from pgconveyor.sqlserver import SqlServerManager
 __all__ = ["Reader", "Row", "Window"]
 
 INTEGERS = ("tinyint", "smallint", "int", "bigint")
-LOWEST = -(2**63)
+LOWEST = -(2**63)  # of a bigint: identities may begin there, and the overlap below it
 CHECK_DEADLINE = 600.0  # seconds: looking for duplicates reads all keys
 
 Row = tuple[int, dict[str, Any]]  # the key, a rowversion as a number, and the row as JSON has it
@@ -44,6 +44,8 @@ class Reader:
         Raises `ValueError` when two have the same key: one of them might be on the next page, and passed over. For this
         to be seen, rows that tie with the last one come too.
         """
+        if after is not None and after < LOWEST:
+            after = None
         limited = "".join(f" AND {self._key} {sign} ?" for sign, key in ((">", after), ("<", bound)) if key is not None)
         columns = ", ".join(column.expression for column in self.columns)
         query = f"SELECT TOP (?) WITH TIES {columns} {self._from}{limited} ORDER BY {self._key}"
@@ -144,7 +146,7 @@ class Window:
         if not keys:
             return
         self.high = keys[-1] if self.high is None else max(self.high, keys[-1])
-        floor = max(self.high - self._overlap, LOWEST)
+        floor = self.high - self._overlap
         low = floor if self.low is None else max(self.low, floor)
         self._seen.update(keys)
         while low + 1 in self._seen:

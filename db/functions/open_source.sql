@@ -43,12 +43,18 @@ begin
         overlap     = p_overlap,
         -- What lies below the overlap of before may have been purged, and would be added a second time.
         window_from = case
-            when w.overlap <> p_overlap then greatest(w.window_from, w.read_to - w.overlap)
+            when w.overlap <> p_overlap then greatest(
+                case when w.read_to >= w.overlap - 9223372036854775808 then w.read_to - w.overlap end,
+                w.window_from
+            )
             else w.window_from
         end
     where w.flow_name = p_flow_name
         and w.source = p_source
-    returning w.read_to, greatest(w.read_to - w.overlap, w.window_from), w.revision;
+    -- Identities may begin with the lowest bigint: then there is nothing below the overlap.
+    returning w.read_to,
+        greatest(case when w.read_to >= w.overlap - 9223372036854775808 then w.read_to - w.overlap end, w.window_from),
+        w.revision;
 end;
 $$;
 

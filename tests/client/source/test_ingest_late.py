@@ -20,6 +20,9 @@ __all__ = ["client"]
 
 UPDATE = "UPDATE responses SET answer = N'changed' WHERE id ="
 
+COMPLETE = "update conveyor.processing_queue set status = 'completed', completed_at = '2020-01-01', run_at = null"
+PURGE = "select conveyor.purge_records('f', interval '1 day')"
+
 Open = Callable[[], Any]
 
 
@@ -122,6 +125,19 @@ class TestTheOverlap:
         assert set(range(1, 101)) - set(ids(survey)) == lost
         assert survey.queued() == [row for row in survey.rows() if row["id"] not in lost]
 
+    @pytest.mark.parametrize("first", [-(2**63), -(2**63) + 500, 2**63 - 30])
+    def test_it_may_reach_beyond_what_a_bigint_holds(self, survey: Survey, transaction: Open, first: int) -> None:
+        late = transaction()
+        late.execute(insert([first]))
+        survey.add(range(first + 1, first + 25))
+        survey.ingest()
+        late.connection.commit()
+        survey.ingest()
+        survey.ingest(overlap=10)
+        assert survey.queued() == survey.rows()
+        survey.conn.execute(COMPLETE)
+        survey.conn.execute(PURGE)
+
     def test_zero_reads_nothing_again(self, survey: Survey, transaction: Open) -> None:
         late = transaction()
         late.execute(insert([9]))
@@ -135,9 +151,8 @@ class TestTheOverlap:
         """What a smaller one left behind may have been purged."""
         survey.add(range(100))
         survey.ingest(overlap=10)
-        done = "update conveyor.processing_queue set status = 'completed', completed_at = '2020-01-01', run_at = null"
-        survey.conn.execute(done)
-        survey.conn.execute("select conveyor.purge_records('f', interval '1 day')")
+        survey.conn.execute(COMPLETE)
+        survey.conn.execute(PURGE)
         kept = ids(survey)
         assert kept == (list(range(90, 100)) if survey.key_kind == "id" else [])
         assert survey.ingest(overlap=1000).added == 0
