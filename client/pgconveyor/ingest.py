@@ -229,7 +229,8 @@ class _Position(click.ParamType[int | None]):
 @json_option
 def reset(source: str, flow: str, read_to: int | None, yes: bool, database: str, as_json: bool) -> None:
     """
-    Set a watermark: rows above it are read again, and those whose records are still in the queue passed over.
+    Set a watermark: rows above it are read again. Those whose records are still in the queue are passed over; what was
+    purged comes again.
 
     SOURCE is its name, as ingest status shows it. Also how the name may be used for another table, query or key.
     """

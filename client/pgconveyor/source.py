@@ -24,7 +24,7 @@ from pgconveyor.columns import quoted
 from pgconveyor.database import DatabaseManager
 from pgconveyor.distributed import renamed
 from pgconveyor.documents import encode
-from pgconveyor.errors import DatabaseUnavailable, InvalidArgument
+from pgconveyor.errors import DatabaseUnavailable, InvalidArgument, SourceMoved
 from pgconveyor.odbc import pyodbc
 from pgconveyor.packing import Chunk, Packer, RowMapping, RowRefused
 from pgconveyor.reader import Reader, Window
@@ -155,7 +155,7 @@ class Ingester:
         self._batch, self._overlap = batch, overlap if reader.key_kind == "id" else 0
         self._priority, self._dry_run = priority, dry_run
         self._window: Window | None = None
-        self._revision = 0
+        self._revision, self._is_in_doubt = 0, False
         self._stopping = Event()
         self._reads = ThreadPoolExecutor(1, thread_name_prefix="source")
         self.totals = Totals()
@@ -198,6 +198,12 @@ class Ingester:
         while not self.is_stopped:
             try:
                 self._catch_up(progress)
+            except SourceMoved:
+                # A page whose connection was lost may be committed when the source is already open again.
+                if not self._is_in_doubt:
+                    raise
+                self._is_in_doubt, self._window = False, None
+                continue
             except (DatabaseUnavailable, psycopg.OperationalError, pyodbc().Error) as exc:
                 if self.is_stopped:
                     break
@@ -273,7 +279,11 @@ class Ingester:
                     row = conn.execute(PAGE, [*where, *what]).fetchone()
             except InvalidArgument as exc:
                 raise renamed(exc, [f"row {key}" for key in chunk.keys]) from exc
+            except DatabaseUnavailable:
+                self._is_in_doubt = True
+                raise
             assert row is not None  # noqa: S101
+            self._is_in_doubt = False
             self._revision = row[0]
             self.totals.added += row[1]
         self.totals.add(chunk)

@@ -14,6 +14,7 @@ import cut
 from ingest_kit import Survey
 from pgconveyor import source, sqlserver
 from pgconveyor.embedded import EmbeddedServer
+from pgconveyor.errors import SourceMoved
 from pgconveyor.install import install
 from pgconveyor.sqlserver import SqlServerManager
 from tds import Fault, LoginFault, TdsServer
@@ -34,6 +35,12 @@ DIE = """
         return null;
     end $$;
 """
+# As the page of a connection that was lost, or of somebody else.
+LAND = """
+    select conveyor.ingest_page(w.source, w.flow_name, w.revision, w.read_to, '[]', '{}')
+    from conveyor.source_watermark as w
+"""
+OPEN = source.Ingester._open
 TRIGGERS = {
     "before it adds": "trigger die before insert on conveyor.processing_queue for each statement",
     "after it added": "trigger die after insert on conveyor.processing_queue for each statement",
@@ -208,6 +215,34 @@ class TestTheQueue:
                 survey.ingest()
         assert survey.queued() == rows[: {"before": 10, "after": 20}[when]]
         configure("rpa_db", dsn)
+        survey.ingest()
+        assert survey.queued() == rows
+
+    def test_a_page_that_lands_when_its_source_is_open_again(
+        self, survey: Survey, rows: Any, dsn: str, configure: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        opened = []
+
+        def opens(ingester: source.Ingester) -> Any:
+            opened.append(window := OPEN(ingester))
+            if len(opened) == 2:
+                survey.conn.execute(LAND)
+            return window
+
+        monkeypatch.setattr(source.Ingester, "_open", opens)
+        with cut.at_commit(dsn, "before", 3) as url:
+            configure("rpa_db", url)
+            survey.ingest()
+        assert (survey.queued(), len(opened)) == (rows, 3)
+
+    def test_somebody_else_reads_the_source(self, survey: Survey, rows: Any) -> None:
+        def mapping(row: dict[str, Any]) -> dict[str, Any]:
+            if row["id"] == 25:
+                survey.conn.execute(LAND)
+            return row
+
+        with pytest.raises(SourceMoved, match=r"somebody else reads source 'SurveyHub\.responses' of flow 'f'"):
+            survey.ingest(mapping=mapping)
         survey.ingest()
         assert survey.queued() == rows
 
