@@ -74,6 +74,9 @@ def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
     """The command, run in this process, which is sooner; its log is what standard error begins with."""
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     monkeypatch.setattr("pgconveyor.logs.set_up", lambda *_: None)
+    for handler in list(logging.getLogger().handlers):  # of commands that ran in this process before
+        if isinstance(handler, logging.StreamHandler) and handler.stream.closed:
+            logging.getLogger().removeHandler(handler)
     log = logging.StreamHandler(io.StringIO())
     logging.getLogger("pgconveyor").addHandler(log)
 
