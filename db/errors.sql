@@ -17,7 +17,7 @@ values
         'poll instead of parking, or connect directly'
     ),
     (
-        'WQ004', 'source_moved', 'somebody else has moved the watermark of the source since it was read',
+        'WQ004', 'source_moved', 'somebody else has moved or reset the watermark of the source since it was read',
         'let one reader work on a source; begin again with open_source'
     ),
     (

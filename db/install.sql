@@ -147,6 +147,8 @@ begin;
 \ir functions/_check_errors.sql
 \ir functions/_check_settings.sql
 \ir functions/_check_source.sql
+\ir functions/_check_source_keys.sql
+\ir functions/_read_after.sql
 \ir functions/_add_failures.sql
 \ir functions/_to_interval.sql
 \ir functions/_to_bytes.sql

@@ -81,18 +81,12 @@ def quoted(name: str) -> str:
 
 
 def describe(manager: SqlServerManager, query: str) -> list[Column]:
-    """The columns of a query. Raises `ValueError` for one that has no JSON form, or no name of its own."""
-    columns = [_column(*row) for row in manager.read(_DESCRIBE, [query])]
-    names = [column.name for column in columns]
-    if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise ValueError(f"two columns are called {twice[0]!r}: name them apart in a query")
-    return columns
+    """The columns of a query that the server has taken. Raises `ValueError` for one that has no JSON form."""
+    return [_column(*row) for row in manager.read(_DESCRIBE, [query])]
 
 
-def _column(name: str | None, type_name: str | None, is_nullable: Any) -> Column:
+def _column(name: str, type_name: str | None, is_nullable: Any) -> Column:
     kind = (type_name or "a type of its own").partition("(")[0]
-    if not name:
-        raise ValueError(f"a column of type {kind} has no name: give it one in the query")
     if kind not in FORMS:
         raise ValueError(f"column {name!r} is of type {kind}, which has no JSON form: CAST it in a query")
     return Column(name, kind, bool(is_nullable))

@@ -377,14 +377,14 @@ def dedup_key_of(record: Mapping[str, Any], field: str, name: str) -> str:
     return str(key)
 
 
-def renamed(exc: InvalidArgument, names: Sequence[str]) -> InvalidArgument:
+def renamed(exc: InvalidArgument, names: Sequence[str], outcome: str = "Nothing was added") -> InvalidArgument:
     """The same error, about `records[7017]` or a line of a file instead of the seventeenth of a call."""
     found = re.fullmatch(r"p_(?:payloads|(dedup_key)s)\[(\d+)\]", exc.diag.column_name or "")
     if found is None:
         return exc
     name = names[int(found[2])] + (f", {found[1]}" if found[1] else "")
     message = (exc.diag.message_primary or "").removeprefix(found[0])
-    return InvalidArgument(f"{name}{message}. {exc.diag.message_hint} Nothing was added")
+    return InvalidArgument(f"{name}{message}. {exc.diag.message_hint} {outcome}")
 
 
 def _failure(

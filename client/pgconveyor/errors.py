@@ -61,7 +61,7 @@ class SessionNotOwn(QueueError, code="WQ003", name="SESSION_NOT_OWN"):
 
 
 class SourceMoved(QueueError, code="WQ004", name="SOURCE_MOVED"):
-    """Somebody else has moved the watermark of the source: let one reader work on it."""
+    """Somebody else has moved or reset the watermark of the source: let one reader work on it."""
 
 
 class SourceChanged(QueueError, code="WQ005", name="SOURCE_CHANGED"):

@@ -7,10 +7,13 @@ import logging
 import re
 import signal
 import time
-from types import FrameType, TracebackType
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
 from typing import TYPE_CHECKING, Any, Self
 
 import click
+from click.core import ParameterSource
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -26,6 +29,7 @@ __all__ = ["ingest"]
 
 logger = logging.getLogger(__name__)
 
+NOT_IN_BRACKETS = (102, 156, 319, 1033)  # incorrect syntax; near a keyword; WITH; ORDER BY
 REPORT_EVERY = 10.0  # seconds, where standard error is no terminal
 
 
@@ -73,12 +77,13 @@ def ingest(ctx: click.Context, /, as_json: bool, **given: Any) -> None:
     """
     Add the rows of a SQL Server to a flow, each once, and remember how far it has come.
 
-    A page and its watermark are committed together: whatever ends it, the next run goes on behind the last page. By a
+    A page and its watermark are committed together: whatever ends it, the next run goes on after the last page. By a
     rowversion each version of a row is a record; by an id each row. See the README.
 
     Exit codes: 0 all was read, or --watch was stopped; 1 an error; 2 wrong usage; 130 or 143 stopped before the end.
     """
     if ctx.invoked_subcommand is not None:
+        _refuse_options(ctx)
         return
     from pgconveyor.handlers import find
     from pgconveyor.logs import set_up
@@ -88,6 +93,8 @@ def ingest(ctx: click.Context, /, as_json: bool, **given: Any) -> None:
     if missing or (given["table"] is None) == (given["query"] is None):
         wanted = [*missing, *(["either --table or --query"] if not (given["table"] or given["query"]) else [])]
         raise click.UsageError(f"give {', '.join(wanted) or 'either --table or --query, not both'}")
+    if given["watch"] == 0:
+        raise click.UsageError("--watch is 0: give a time above that")
     set_up(given["log_format"], "info")
     what: dict[str, Any] = {word: given[word] for word in ("key", "table", "query", "where")}
     source = Source(database=given["source"], name=given["name"] or "", **what)
@@ -98,22 +105,25 @@ def ingest(ctx: click.Context, /, as_json: bool, **given: Any) -> None:
         _run(source, given["database"], given["flow"], given["watch"], as_json, options)
 
 
-class _refusals:
+def _refuse_options(ctx: click.Context) -> None:
+    """They would be ignored."""
+    said = [name for name in ctx.params if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE]
+    if said:
+        raise click.UsageError(f"--{said[0].removeprefix('as_')} goes after {ctx.invoked_subcommand}")
+
+
+@contextmanager
+def _refusals(source: Source) -> Iterator[None]:
     """What the SQL Server refuses is a line, as what the PostgreSQL does."""
+    from pgconveyor.odbc import pyodbc
+    from pgconveyor.sqlserver import number_of, reason_of
 
-    def __init__(self, source: Source) -> None:
-        self._source = source
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, _kind: object, exc: BaseException | None, _trace: TracebackType | None) -> None:
-        from pgconveyor.odbc import pyodbc
-        from pgconveyor.sqlserver import reason_of
-
-        if exc is not None and isinstance(exc, pyodbc().Error):
-            hint = "; a query must do as a table in brackets: no ORDER BY, no WITH" if self._source.query else ""
-            raise RuntimeError(f"{self._source.database}: {reason_of(exc)}{hint}") from None
+    try:
+        yield
+    except pyodbc().Error as exc:
+        is_misplaced = source.query is not None and number_of(exc) in NOT_IN_BRACKETS
+        hint = "; a query must do as a table in brackets: no ORDER BY, no WITH" if is_misplaced else ""
+        raise RuntimeError(f"{source.database}: {reason_of(exc)}{hint}") from None
 
 
 def _run(source: Source, database: str, flow: str, watch: float | None, as_json: bool, options: dict[str, Any]) -> None:
@@ -124,7 +134,7 @@ def _run(source: Source, database: str, flow: str, watch: float | None, as_json:
     # Nothing is there to be finished yet, and Python would hear of it only when the driver returns.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     with (
-        DatabaseManager(database, pool_size=2) as queue,
+        DatabaseManager(database, pool_size=1) as queue,
         SqlServerManager(source.database) as hub,
         Ingester(queue, source, source.reader(hub), flow, **options) as this,
         _Report(source.name) as report,
@@ -140,7 +150,7 @@ def _run(source: Source, database: str, flow: str, watch: float | None, as_json:
         signal.signal(signal.SIGINT, on_signal)
         done = this.run(watch=watch, progress=report)
     _say_done(source, flow, done, options["dry_run"], as_json)
-    if stopped and watch is None:
+    if stopped and watch is None and not this.is_done:
         raise SystemExit(128 + stopped)
 
 
@@ -232,9 +242,10 @@ def reset(source: str, flow: str, read_to: int | None, yes: bool, database: str,
     Set a watermark: rows above it are read again. Those whose records are still in the queue are passed over; what was
     purged comes again.
 
-    SOURCE is its name, as ingest status shows it. Also how the name may be used for another table, query or key.
+    SOURCE is its name, as ingest status shows it. Also when the same rows are to be read in another way, from the start
+    if by another kind of key; other rows need another --name, for they may have the same keys.
     """
-    where = "the start" if read_to is None else str(read_to)
+    where = "the start" if read_to is None else f"{read_to} (0x{read_to:016X})" if read_to >= 0 else str(read_to)
     if not yes:
         say(as_json, {"reset": False}, f"would set {source} of {flow} to {where}; add --yes to do it")
         return
@@ -243,4 +254,4 @@ def reset(source: str, flow: str, read_to: int | None, yes: bool, database: str,
         "select conveyor.reset_source(p_source => %s, p_flow_name => %s, p_read_to => %s::bigint)",
         [source, flow, read_to],
     )
-    say(as_json, {"reset": True, "read_to": read_to}, f"{source} of {flow} will be read from {where} on")
+    say(as_json, {"reset": True, "read_to": read_to}, f"{source} of {flow} will be read after {where}")

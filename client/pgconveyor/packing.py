@@ -26,12 +26,12 @@ class RowRefused(ValueError):
 
 @dataclass(slots=True)
 class Chunk:
-    """What one transaction adds: a JSON array of payloads, their dedup keys, failures; and the highest key so far."""
+    """What one transaction adds: a JSON array of payloads, their dedup keys, failures as JSON; up to which key."""
 
     read_to: int | None
     document: str = "[]"
-    keys: list[str] = field(default_factory=list)
-    failures: list[dict[str, Any]] = field(default_factory=list)
+    dedup_keys: list[str] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
     rows: int = 0
     skipped: int = 0
 
@@ -74,10 +74,10 @@ class Packer:
             name = self._name(key)
             try:
                 texts.append(self._text(name, row))
-                chunk.keys.append(name)
+                chunk.dedup_keys.append(name)
                 size += len(texts[-1])
             except RowRefused as exc:
-                self._refuse(exc, name, row, chunk)
+                size += self._refuse(exc, name, row, chunk)
             chunk.rows, chunk.read_to = chunk.rows + 1, _later(chunk.read_to, key)
             if size >= CHUNK_SIZE or key == rows[-1][0]:
                 chunk.document = f"[{','.join(texts)}]"
@@ -93,7 +93,7 @@ class Packer:
         mapped: Any = row
         if self._mapping is not None:
             try:
-                mapped = self._mapping(row)
+                mapped = self._mapping(dict(row))
             except Exception as exc:  # a mapping may fail in any way
                 raise RowRefused(f"row {name}: the mapping raised {type(exc).__name__}: {exc}") from exc
             if not isinstance(mapped, dict):
@@ -108,14 +108,17 @@ class Packer:
         except ValueError as exc:
             raise RowRefused(str(exc)) from None
 
-    def _refuse(self, exc: RowRefused, name: str, row: dict[str, Any], chunk: Chunk) -> None:
+    def _refuse(self, exc: RowRefused, name: str, row: dict[str, Any], chunk: Chunk) -> int:
+        """How much longer the chunk becomes by it."""
         if self._on_error == "stop":
             raise RowRefused(f"{exc}; it was not added, see --on-error and --clean") from exc
         logger.warning("%s; %s", exc, "skipped" if self._on_error == "skip" else "added as failed")
         if self._on_error == "skip":
             chunk.skipped += 1
-        else:
-            chunk.failures.append({"payload": cleaned(row), "dedup_key": name, "error": storable(str(exc))})
+            return 0
+        failure = {"payload": cleaned(row), "dedup_key": name, "error": storable(str(exc))}
+        chunk.failures.append(encode(failure, f"row {name}"))
+        return len(chunk.failures[-1])
 
 
 def _later(read_to: int | None, key: int) -> int:

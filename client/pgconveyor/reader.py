@@ -44,7 +44,7 @@ class Reader:
         Raises `ValueError` when two have the same key: one of them might be on the next page, and passed over. For this
         to be seen, rows that tie with the last one come too.
         """
-        if after is not None and after < LOWEST:
+        if after is not None and after < (LOWEST if self.key_kind == "id" else 0):
             after = None
         limited = "".join(f" AND {self._key} {sign} ?" for sign, key in ((">", after), ("<", bound)) if key is not None)
         columns = ", ".join(column.expression for column in self.columns)
@@ -71,8 +71,10 @@ class Reader:
         [[version]] = self.manager.read("SELECT MIN_ACTIVE_ROWVERSION()")
         return self._number(version)
 
-    def highest(self) -> int | None:
-        [[key]] = self.manager.read(f"SELECT MAX({self._key}) {self._from}")
+    def highest(self, bound: int | None) -> int | None:
+        """Below the bound: above it there may be rows that somebody else has locked."""
+        limited, limits = ("", []) if bound is None else (f" AND {self._key} < ?", [self._parameter(bound)])
+        [[key]] = self.manager.read(f"SELECT MAX({self._key}) {self._from}{limited}", limits)
         return None if key is None else self._number(key)
 
     def check_keys(self, *, is_new: bool) -> None:

@@ -1,7 +1,7 @@
 """
 From a table of a SQL Server into a flow: each row once.
 
-A page of rows and the watermark behind it are committed in one transaction of the queue's database, so that whatever
+A page of rows and the watermark after it are committed in one transaction of the queue's database, so that whatever
 ends an ingester, the next one goes on where the queue really is. What may move the watermark the database decides.
 """
 
@@ -23,7 +23,6 @@ from pgconveyor.claimer import jittered
 from pgconveyor.columns import quoted
 from pgconveyor.database import DatabaseManager
 from pgconveyor.distributed import renamed
-from pgconveyor.documents import encode
 from pgconveyor.errors import DatabaseUnavailable, InvalidArgument, SourceMoved
 from pgconveyor.odbc import pyodbc
 from pgconveyor.packing import Chunk, Packer, RowMapping, RowRefused
@@ -80,7 +79,9 @@ class Source:
             raise ValueError(
                 f"table is {self.table!r:.100}: give a name such as dbo.responses or [my schema].[my table]"
             )
-        object.__setattr__(self, "name", self.name or f"{self.database}.{self.table or 'query'}")
+        # Not as it is spelled: under another name all of it would come again.
+        what = "query" if self.table is None else ".".join(_parts(self.table))
+        object.__setattr__(self, "name", self.name or f"{self.database}.{what}".lower())
 
     @property
     def definition(self) -> dict[str, str]:
@@ -94,7 +95,13 @@ class Source:
             relation = f"({self.query.strip().rstrip(';')}\n) AS source"
         else:
             relation = ".".join(map(quoted, _parts(self.table or ""))) + " AS source"
-        return Reader(manager, relation, self.key, self.where)
+        reader = Reader(manager, relation, self.key, self.where)
+        if reader.key_kind == "rowversion" and len(_parts(self.table or "")) > 2:
+            raise ValueError(
+                f"table is {self.table!r}: by a rowversion give one of the database that the connection names, for"
+                " MIN_ACTIVE_ROWVERSION() is of that"
+            )
+        return reader
 
 
 def _parts(table: str) -> list[str]:
@@ -115,14 +122,13 @@ class Totals:
     pages: int = 0
     read_to: int | None = None
     behind: int | None = None
-    first: str | None = None  # the first payloads, as JSON
+    first: str | None = None  # of a dry run the first payloads, as JSON
 
     def add(self, chunk: Chunk) -> None:
         self.read += chunk.rows
         self.skipped += chunk.skipped
         self.dead += len(chunk.failures)
         self.read_to = chunk.read_to
-        self.first = self.first or (chunk.document if chunk.keys else None)
 
 
 class Ingester:
@@ -150,6 +156,8 @@ class Ingester:
         priority: int = 0,
         dry_run: bool = False,
     ) -> None:
+        if batch < 1 or overlap < 0:
+            raise ValueError(f"batch is {batch!r} and overlap {overlap!r}: give at least 1, and at least 0")
         self._packer = Packer(source.name, reader.shown, mapping, on_error, clean)
         self._queue, self._source, self._reader, self._flow_name = queue, source, reader, flow_name
         self._batch, self._overlap = batch, overlap if reader.key_kind == "id" else 0
@@ -159,6 +167,7 @@ class Ingester:
         self._stopping = Event()
         self._reads = ThreadPoolExecutor(1, thread_name_prefix="source")
         self.totals = Totals()
+        self.is_done = False
 
     def __enter__(self) -> Self:
         return self
@@ -189,7 +198,7 @@ class Ingester:
         """
         with suppress(_Stopped):
             self._open()
-            logger.info("reading %s into %s behind %s", self._source.name, self._flow_name, self.totals.read_to)
+            logger.info("reading %s into %s after %s", self._source.name, self._flow_name, self.totals.read_to)
             self._look(watch, progress)
         return self.totals
 
@@ -225,6 +234,8 @@ class Ingester:
         with self._queue.connection() as conn, conn.transaction(force_rollback=self._dry_run):
             row = conn.execute(OPEN, asked).fetchone()
         assert row is not None  # noqa: S101
+        if self._dry_run:
+            self.totals = Totals()  # all is read again
         self.totals.read_to, read_after, self._revision = row
         self._ask(lambda: self._reader.check_keys(is_new=self.totals.read_to is None))
         self._window = Window(self.totals.read_to, read_after, self._overlap)
@@ -233,7 +244,8 @@ class Ingester:
     def _catch_up(self, progress: Callable[[Totals], object]) -> None:
         """The next page is read while one is written."""
         window = self._window or self._open()
-        bound, highest = self._ask(self._reader.bound), self._ask(self._reader.highest)
+        bound = self._ask(self._reader.bound)
+        highest = self._ask(lambda: self._reader.highest(bound))
         self._reader.check_place(self.totals.read_to, highest, bound, self._overlap)
         ahead = self._read_ahead(window, bound)
         # Not until a page is short: an answer that was cut looks like one.
@@ -246,6 +258,7 @@ class Ingester:
                 self.totals.behind = max(0, highest - (self.totals.read_to or 0))
             progress(self.totals)
         self._send(Chunk(self.totals.read_to), is_last=True)
+        self.is_done = True
         progress(self.totals)
 
     def _ask(self, what: Callable[[], T]) -> T:
@@ -271,14 +284,14 @@ class Ingester:
 
     def _send(self, chunk: Chunk, *, is_last: bool = False) -> None:
         if not self._dry_run:
-            failures = encode(chunk.failures, "failures")
+            failures = f"[{','.join(chunk.failures)}]"
             where = [self._source.name, self._flow_name, self._revision, chunk.read_to]
-            what = [chunk.document, chunk.keys, failures, self._priority, is_last]
+            what = [chunk.document, chunk.dedup_keys, failures, self._priority, is_last]
             try:
                 with self._queue.connection() as conn:
                     row = conn.execute(PAGE, [*where, *what]).fetchone()
             except InvalidArgument as exc:
-                raise renamed(exc, [f"row {key}" for key in chunk.keys]) from exc
+                raise renamed(exc, [f"row {key}" for key in chunk.dedup_keys], "Nothing of its page was added") from exc
             except DatabaseUnavailable:
                 self._is_in_doubt = True
                 raise
@@ -286,13 +299,16 @@ class Ingester:
             self._is_in_doubt = False
             self._revision = row[0]
             self.totals.added += row[1]
+        elif chunk.dedup_keys and self.totals.first is None:
+            self.totals.first = chunk.document
         self.totals.add(chunk)
 
 
 def _passes(exc: Exception) -> bool:
     if isinstance(exc, pyodbc().Error):
         return is_transient(exc)
-    return not isinstance(exc, LoginRefused)
+    is_too_large = isinstance(exc, psycopg.OperationalError) and (exc.sqlstate or "").startswith("54")
+    return not (isinstance(exc, LoginRefused) or is_too_large)
 
 
 def _said(exc: Exception) -> str:

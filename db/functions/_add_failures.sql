@@ -1,5 +1,7 @@
 -- Rows that could not become payloads, added as failed, so that nobody works on them and nobody forgets them.
+-- They are what they are: payload_limit is not asked.
 create or replace function conveyor._add_failures(
+    p_source    text,
     p_flow_name text,
     p_failures  jsonb,
     p_priority  smallint
@@ -11,6 +13,7 @@ create or replace function conveyor._add_failures(
 as $$
 declare
     v_wrong text;
+    v_keys  text[];
     v_count integer;
 begin
     if jsonb_typeof(p_failures) is distinct from 'array' then
@@ -29,9 +32,9 @@ begin
     if found then
         perform conveyor._raise_invalid('p_failures', v_wrong, 'objects of payload, dedup_key and error');
     end if;
-    perform conveyor._check_dedup_keys(
-        'p_failures[%s]', array(select f.failure ->> 'dedup_key' from jsonb_array_elements(p_failures) as f (failure))
-    );
+    v_keys := array(select f.failure ->> 'dedup_key' from jsonb_array_elements(p_failures) as f (failure));
+    perform conveyor._check_dedup_keys('p_failures[%s]', v_keys);
+    perform conveyor._check_source_keys(p_source, v_keys);
 
     insert into conveyor.processing_queue
         (flow_name, payload, status, failure_kind, error_message, priority, dedup_key)

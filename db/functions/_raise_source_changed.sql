@@ -16,7 +16,8 @@ begin
             quote_literal(p_mark.flow_name), p_mark.key_kind, coalesce(p_mark.definition::text, '(since its reset)'),
             p_key_kind, p_definition
         ),
-        hint    = 'Read it as before, give the new way another name, or say from where with reset_source.';
+        hint    = 'Read it as before, or give what is read now another name. If the rows are the same, reset_source;'
+            ' from the start, where the kind of key is another.';
 end;
 $$;
 

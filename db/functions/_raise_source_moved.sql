@@ -25,11 +25,11 @@ begin
     raise exception using
         errcode = 'WQ004',
         message = format(
-            'somebody else reads source %s of flow %s: its watermark has revision %s, not %s', quote_literal(p_source),
-            quote_literal(p_flow_name), v_mark.revision, coalesce(p_revision::text, 'null')
+            'the watermark of source %s of flow %s was moved by somebody else: its revision is %s, not %s',
+            quote_literal(p_source), quote_literal(p_flow_name), v_mark.revision, coalesce(p_revision::text, 'null')
         ),
         detail  = format('It is at %s, since %s.', coalesce(v_mark.read_to::text, 'the beginning'), v_mark.moved_at),
-        hint    = 'Let one reader work on a source at a time; begin again with open_source.';
+        hint    = 'Let one reader work on a source at a time; after a reset, begin again with open_source.';
 end;
 $$;
 

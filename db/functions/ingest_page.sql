@@ -1,11 +1,12 @@
--- Add the records of a page and move the watermark behind it: both, or neither.  A reader names the revision that its
+-- Add the records of a page and move the watermark after it: both, or neither.  A reader names the revision that its
 -- last page, or open_source, returned; when somebody else has moved the watermark meanwhile it gets WQ004, and none of
--- its records is added.  Records whose dedup keys are known are passed over.
+-- its records is added.  Dedup keys are the name of the source, a colon and the row's key, an id as a number.  Those
+-- that are known are passed over.
 create or replace function conveyor.ingest_page(
     p_source     text,
     p_flow_name  text,
     p_revision   bigint,
-    p_read_to   bigint,
+    p_read_to    bigint,
     p_payloads   jsonb,
     p_dedup_keys text[],
     p_failures   jsonb    default '[]',
@@ -21,7 +22,7 @@ as $$
 #variable_conflict use_column
 declare
     v_read_to bigint;
-    v_added    integer;
+    v_added   integer;
 begin
     -- The row's lock makes readers of one source take turns, before their records could meet in an index.
     select w.read_to
@@ -39,8 +40,10 @@ begin
         perform conveyor._raise_invalid('p_read_to', p_read_to::text, format('at least %s, where it is', v_read_to));
     end if;
 
+    perform conveyor._check_source_keys(p_source, p_dedup_keys);
+
     v_added := conveyor.add_records_to_queue(p_flow_name, p_payloads, p_priority, null, p_dedup_keys)
-        + conveyor._add_failures(p_flow_name, p_failures, p_priority);
+        + conveyor._add_failures(p_source, p_flow_name, p_failures, p_priority);
 
     return query
     update conveyor.source_watermark as w

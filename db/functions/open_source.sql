@@ -1,5 +1,5 @@
--- Where a reader of a source goes on: behind read_after, null for the beginning.  revision is for its first page.
--- Behind a watermark that was made by reading something else, rows would be passed over without a word: refused.
+-- Where a reader of a source goes on: after read_after, null for the beginning.  revision is for its first page.
+-- After a watermark that was made by reading something else, rows would be passed over without a word: refused.
 create or replace function conveyor.open_source(
     p_source     text,
     p_flow_name  text,
@@ -42,19 +42,10 @@ begin
         definition  = p_definition,
         overlap     = p_overlap,
         -- What lies below the overlap of before may have been purged, and would be added a second time.
-        window_from = case
-            when w.overlap <> p_overlap then greatest(
-                case when w.read_to >= w.overlap - 9223372036854775808 then w.read_to - w.overlap end,
-                w.window_from
-            )
-            else w.window_from
-        end
+        window_from = case when w.overlap <> p_overlap then conveyor._read_after(w) else w.window_from end
     where w.flow_name = p_flow_name
         and w.source = p_source
-    -- Identities may begin with the lowest bigint: then there is nothing below the overlap.
-    returning w.read_to,
-        greatest(case when w.read_to >= w.overlap - 9223372036854775808 then w.read_to - w.overlap end, w.window_from),
-        w.revision;
+    returning w.read_to, conveyor._read_after(w), w.revision;
 end;
 $$;
 

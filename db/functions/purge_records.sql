@@ -43,7 +43,7 @@ begin
                         when substr(q.dedup_key, length(w.source) + 2) ~ '^-?[0-9]+$'
                             then coalesce(
                                 substr(q.dedup_key, length(w.source) + 2)::numeric
-                                > greatest(w.read_to::numeric - w.overlap, w.window_from),
+                                > conveyor._read_after(w),
                                 true  -- reset to the start
                             )
                     end

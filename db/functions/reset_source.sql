@@ -1,10 +1,10 @@
--- Read a source again behind p_read_to, null for all of it; also how another definition may take over its name.
--- Rows whose records are still in the queue are passed over as they are read again.  A reader at work is stopped: its
--- next page gets WQ004.
+-- Read a source again after p_read_to, null for all of it; also when the same rows are to be read in another way.
+-- Rows whose records are still in the queue are passed over as they are read again; so other rows, whose keys may be
+-- the same, need another name.  A reader at work is stopped: its next page gets WQ004.
 create or replace function conveyor.reset_source(
     p_source    text,
     p_flow_name text,
-    p_read_to  bigint default null
+    p_read_to   bigint default null
 )
     returns void
     language plpgsql

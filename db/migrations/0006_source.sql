@@ -32,4 +32,5 @@ comment on column conveyor.source_watermark.overlap is
 comment on column conveyor.source_watermark.window_from is
     'Not below this, whatever the overlap: records up to here may have been purged.';
 comment on column conveyor.source_watermark.revision is 'Grows with each page: what a reader compares and sets.';
-comment on column conveyor.source_watermark.caught_up_at is 'When a reader last found nothing more.';
+comment on column conveyor.source_watermark.caught_up_at is
+    'When a reader last found nothing more that it may read: no rowversion above an open transaction.';

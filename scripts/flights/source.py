@@ -116,7 +116,7 @@ def kill_midway(conn: psycopg.Connection, ingester: Program, count: int) -> None
 
     until("a tenth of the rows was in the queue", is_midway, 120)
     ingester.kill()
-    console.print(f"pgconveyor ingest is killed (SIGKILL); its watermark is behind {added(conn):,} of {count:,} rows")
+    console.print(f"pgconveyor ingest is killed (SIGKILL); {added(conn):,} of {count:,} rows are in the queue")
 
 
 def added(conn: psycopg.Connection) -> int:

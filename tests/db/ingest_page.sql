@@ -1,6 +1,6 @@
 -- conveyor.ingest_page: the records of a page and the watermark behind it, both or neither.
 begin;
-select plan(26);
+select plan(30);
 
 select conveyor.open_source('hub.responses', 'survey', 'id', '{}', 10);
 
@@ -59,7 +59,7 @@ select is(pg_temp.page(3, 4, 0), '4 1', 'one that was committed late is added, a
 
 select throws_ok(
     'select pg_temp.page(3, 9, 9)', 'WQ004',
-    'somebody else reads source ''hub.responses'' of flow ''survey'': its watermark has revision 4, not 3',
+    'the watermark of source ''hub.responses'' of flow ''survey'' was moved by somebody else: its revision is 4, not 3',
     'a page that was read behind another watermark is refused'
 );
 select throws_ok('select pg_temp.page(null, 9, 9)', 'WQ004', null, 'so is one that names no revision');
@@ -130,7 +130,8 @@ select throws_ok(
 
 select throws_ok(
     format(
-        $$ select conveyor.ingest_page('hub.responses', 'survey', 6, 9, '[{"id": 9}]', array['k'], %L) $$, v.failures
+        $$ select conveyor.ingest_page('hub.responses', 'survey', 6, 9, '[{}]', array['hub.responses:9'], %L) $$,
+        v.failures
     ),
     '22023', v.message, 'a bad failure is refused by name: ' || v.message
 )
@@ -147,9 +148,33 @@ from (
 ) as v (failures, message);
 
 select throws_ok(
-    $$ select conveyor.ingest_page('hub.responses', 'survey', 6, 9, '[{"id": 8}, 3]', array['a', 'b']) $$,
+    $$
+    select conveyor.ingest_page(
+        'hub.responses', 'survey', 6, 9, '[{"id": 8}, 3]', array['hub.responses:8', 'hub.responses:9']
+    )
+    $$,
     '22023', 'p_payloads[1] is ''3''', 'payloads are checked as those of add_records_to_queue'
 );
+select throws_ok(
+    format($$ select conveyor.ingest_page('hub.responses', 'survey', 6, 9, '[{"id": 9}]', %s) $$, v.keys),
+    '22023', v.message, 'keys that are not those of the source are refused: ' || v.message
+)
+from (
+    values
+    ('null', 'p_dedup_keys is null'),
+    ($$array['hub:9']$$, $$p_dedup_keys is 'hub:9'$$),
+    ('array[null]', 'p_dedup_keys is null')
+) as v (keys, message);
+
+select throws_ok(
+    $$
+    select conveyor.ingest_page(
+        'hub.responses', 'survey', 6, 9, '[]', '{}', '[{"payload": {}, "dedup_key": "hub:9", "error": "x"}]'
+    )
+    $$,
+    '22023', 'p_dedup_keys is ''hub:9''', 'those of failures too'
+);
+
 select is(pg_temp.mark(), '7 6 8 t t', 'and nothing has moved');
 
 select * from finish();

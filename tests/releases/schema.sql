@@ -10,12 +10,12 @@ CREATE TYPE conveyor.scan_floor AS (
 );
 ALTER TYPE conveyor.scan_floor OWNER TO conveyor_owner;
 COMMENT ON TYPE conveyor.scan_floor IS 'A place in claim order, and when this session last looked from the start and how long it took.';
-CREATE FUNCTION conveyor._add_failures(p_flow_name text, p_failures jsonb, p_priority smallint) RETURNS integer
+CREATE FUNCTION conveyor._add_failures(p_source text, p_flow_name text, p_failures jsonb, p_priority smallint) RETURNS integer
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS …;
-ALTER FUNCTION conveyor._add_failures(p_flow_name text, p_failures jsonb, p_priority smallint) OWNER TO conveyor_owner;
-COMMENT ON FUNCTION conveyor._add_failures(p_flow_name text, p_failures jsonb, p_priority smallint) IS 'Adds failed records from an array of {payload, dedup_key, error}; returns the number of new ones.';
+ALTER FUNCTION conveyor._add_failures(p_source text, p_flow_name text, p_failures jsonb, p_priority smallint) OWNER TO conveyor_owner;
+COMMENT ON FUNCTION conveyor._add_failures(p_source text, p_flow_name text, p_failures jsonb, p_priority smallint) IS 'Adds failed records from an array of {payload, dedup_key, error}; returns the number of new ones.';
 CREATE FUNCTION conveyor._answer_outcomes(p_ids bigint[], p_tokens bigint[], p_done bigint[], p_done_tokens bigint[], p_outcome text) RETURNS TABLE(id bigint, outcome text)
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -83,6 +83,12 @@ CREATE FUNCTION conveyor._check_source(p_source text, p_flow_name text, p_key_ki
     AS …;
 ALTER FUNCTION conveyor._check_source(p_source text, p_flow_name text, p_key_kind text, p_definition jsonb, p_overlap bigint) OWNER TO conveyor_owner;
 COMMENT ON FUNCTION conveyor._check_source(p_source text, p_flow_name text, p_key_kind text, p_definition jsonb, p_overlap bigint) IS 'Refuses what cannot be a source, or a way to read one.';
+CREATE FUNCTION conveyor._check_source_keys(p_source text, p_keys text[]) RETURNS void
+    LANGUAGE plpgsql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS …;
+ALTER FUNCTION conveyor._check_source_keys(p_source text, p_keys text[]) OWNER TO conveyor_owner;
+COMMENT ON FUNCTION conveyor._check_source_keys(p_source text, p_keys text[]) IS 'Refuses dedup keys that do not begin with the name of their source.';
 CREATE FUNCTION conveyor._count_deleted() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -411,7 +417,7 @@ COMMENT ON COLUMN conveyor.source_watermark.read_to IS 'The highest key that was
 COMMENT ON COLUMN conveyor.source_watermark.overlap IS 'So many keys below read_to are read again; purging keeps their records, whose dedup keys they meet.';
 COMMENT ON COLUMN conveyor.source_watermark.window_from IS 'Not below this, whatever the overlap: records up to here may have been purged.';
 COMMENT ON COLUMN conveyor.source_watermark.revision IS 'Grows with each page: what a reader compares and sets.';
-COMMENT ON COLUMN conveyor.source_watermark.caught_up_at IS 'When a reader last found nothing more.';
+COMMENT ON COLUMN conveyor.source_watermark.caught_up_at IS 'When a reader last found nothing more that it may read: no rowversion above an open transaction.';
 CREATE FUNCTION conveyor._raise_source_changed(p_mark conveyor.source_watermark, p_key_kind text, p_definition jsonb) RETURNS void
     LANGUAGE plpgsql IMMUTABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -430,6 +436,11 @@ CREATE FUNCTION conveyor._raise_too_large(p_argument text, p_size integer, p_lim
     AS …;
 ALTER FUNCTION conveyor._raise_too_large(p_argument text, p_size integer, p_limit bigint) OWNER TO conveyor_owner;
 COMMENT ON FUNCTION conveyor._raise_too_large(p_argument text, p_size integer, p_limit bigint) IS 'Raises invalid_parameter_value (22023) for a payload over the limit.';
+CREATE FUNCTION conveyor._read_after(p_mark conveyor.source_watermark) RETURNS bigint
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN GREATEST(CASE WHEN (((p_mark).read_to)::numeric >= (((p_mark).overlap)::numeric - '9223372036854775808'::numeric)) THEN ((p_mark).read_to - (p_mark).overlap) ELSE NULL::bigint END, (p_mark).window_from);
+ALTER FUNCTION conveyor._read_after(p_mark conveyor.source_watermark) OWNER TO conveyor_owner;
+COMMENT ON FUNCTION conveyor._read_after(p_mark conveyor.source_watermark) IS 'The key after which a reader of the source begins; nothing above it is purged.';
 CREATE FUNCTION conveyor._read_floor(p_setting text) RETURNS conveyor.scan_floor
     LANGUAGE sql STABLE
     RETURN (NULLIF(current_setting(p_setting, true), ''::text))::conveyor.scan_floor;
@@ -893,7 +904,7 @@ GRANT USAGE ON SCHEMA conveyor TO conveyor_producer;
 GRANT USAGE ON SCHEMA conveyor TO conveyor_worker;
 GRANT USAGE ON SCHEMA conveyor TO conveyor_viewer;
 GRANT USAGE ON SCHEMA conveyor TO conveyor_operator;
-REVOKE ALL ON FUNCTION conveyor._add_failures(p_flow_name text, p_failures jsonb, p_priority smallint) FROM PUBLIC;
+REVOKE ALL ON FUNCTION conveyor._add_failures(p_source text, p_flow_name text, p_failures jsonb, p_priority smallint) FROM PUBLIC;
 REVOKE ALL ON FUNCTION conveyor._answer_outcomes(p_ids bigint[], p_tokens bigint[], p_done bigint[], p_done_tokens bigint[], p_outcome text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION conveyor._check_answers(p_ids bigint[], p_tokens bigint[], p_name text, p_answers jsonb) FROM PUBLIC;
 REVOKE ALL ON FUNCTION conveyor._check_dedup_keys(p_name text, p_keys text[]) FROM PUBLIC;
@@ -905,6 +916,7 @@ REVOKE ALL ON FUNCTION conveyor._check_places(p_flow_names text[], p_reasons tex
 REVOKE ALL ON FUNCTION conveyor._check_schedule(p_priority smallint, p_run_at timestamp with time zone) FROM PUBLIC;
 REVOKE ALL ON FUNCTION conveyor._check_settings(p_settings jsonb) FROM PUBLIC;
 REVOKE ALL ON FUNCTION conveyor._check_source(p_source text, p_flow_name text, p_key_kind text, p_definition jsonb, p_overlap bigint) FROM PUBLIC;
+REVOKE ALL ON FUNCTION conveyor._check_source_keys(p_source text, p_keys text[]) FROM PUBLIC;
 REVOKE ALL ON FUNCTION conveyor._count_deleted() FROM PUBLIC;
 REVOKE ALL ON FUNCTION conveyor._count_differences() FROM PUBLIC;
 REVOKE ALL ON FUNCTION conveyor._count_due(p_flow_name text, p_most integer) FROM PUBLIC;
@@ -943,6 +955,7 @@ REVOKE ALL ON FUNCTION conveyor._raise_invalid(p_argument text, p_value text, p_
 REVOKE ALL ON FUNCTION conveyor._raise_source_changed(p_mark conveyor.source_watermark, p_key_kind text, p_definition jsonb) FROM PUBLIC;
 REVOKE ALL ON FUNCTION conveyor._raise_source_moved(p_source text, p_flow_name text, p_revision bigint) FROM PUBLIC;
 REVOKE ALL ON FUNCTION conveyor._raise_too_large(p_argument text, p_size integer, p_limit bigint) FROM PUBLIC;
+REVOKE ALL ON FUNCTION conveyor._read_after(p_mark conveyor.source_watermark) FROM PUBLIC;
 REVOKE ALL ON FUNCTION conveyor._read_floor(p_setting text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION conveyor._retry_delay(p_delay interval, p_backoff numeric, p_retry_count integer) FROM PUBLIC;
 REVOKE ALL ON FUNCTION conveyor._return_failed(p_ids bigint[], p_afresh boolean) FROM PUBLIC;

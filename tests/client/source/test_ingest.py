@@ -55,13 +55,13 @@ class TestKeys:
     def test_by_id_each_row_once(self, table: Any, ingest: Ingest, conn: psycopg.Connection) -> None:
         fill(table, 1, 25)
         said = ingest("--key", "id", "--batch", 10).stdout
-        assert said == "25 rows of SurveyHub.responses read, 25 new records in f\n"
+        assert said == "25 rows of surveyhub.responses read, 25 new records in f\n"
         assert answers(conn) == [f"answer {n}" for n in range(1, 26)]
         fill(table, 26, 30)
         assert json.loads(ingest("--key", "id", "--json").stdout)["added"] == 5
         assert json.loads(ingest("--key", "id", "--json").stdout)["added"] == 0
         keys = sql.column(conn, "select dedup_key from conveyor.processing_queue order by id")
-        assert keys == [f"SurveyHub.responses:{n}" for n in range(1, 31)]
+        assert keys == [f"surveyhub.responses:{n}" for n in range(1, 31)]
 
     def test_by_rowversion_each_version_once(self, table: Any, ingest: Ingest, conn: psycopg.Connection) -> None:
         fill(table, 1, 25)
@@ -72,7 +72,7 @@ class TestKeys:
         assert (said["read"], said["added"]) == (1, 1)  # what was overwritten before it was read nobody saw
         assert answers(conn)[-1] == "changed again"
         assert sql.value(conn, "select max(dedup_key) from conveyor.processing_queue").startswith(
-            "SurveyHub.responses:0x00000000000"
+            "surveyhub.responses:0x00000000000"
         )
 
     def test_without_gaps_nothing_is_read_twice(self, table: Any, ingest: Ingest, tds: TdsServer) -> None:
@@ -134,7 +134,7 @@ class TestWhatIsRead:
     def test_a_dry_run_writes_nothing(self, table: Any, ingest: Ingest, conn: psycopg.Connection) -> None:
         fill(table, 1, 25)
         said = ingest("--key", "id", "--batch", 10, "--dry-run").stdout
-        assert said.startswith("25 rows of SurveyHub.responses can be read, nothing was added; the first payload is\n{")
+        assert said.startswith("25 rows of surveyhub.responses can be read, nothing was added; the first payload is\n{")
         assert sql.counts(conn) == {}
         assert sql.column(conn, "select source from conveyor.list_sources()") == []
 
@@ -160,14 +160,14 @@ class TestOperators:
         ingest("--key", "id")
         ingest("--key", "rv", "--name", "versions")
         shown = ingest("status", base=()).stdout
-        assert re.search(r"(?m)^SurveyHub.responses into f: 9 added, at 9, caught up at 20\d\d-", shown)
+        assert re.search(r"(?m)^surveyhub.responses into f: 9 added, at 9, caught up at 20\d\d-", shown)
         assert re.search(r"(?m)^versions into f: 9 added, at 0x0000000000000[0-9A-F]{3}, caught up at ", shown)
         rows = json.loads(ingest("status", "--flow", "f", "--json", base=()).stdout)
         assert [(row["source"], row["key_kind"], row["rows_added"]) for row in rows] == [
-            ("SurveyHub.responses", "id", 9),
+            ("surveyhub.responses", "id", 9),
             ("versions", "rowversion", 9),
         ]
-        reset = ("reset", "SurveyHub.responses", "--flow", "f", "--to", "5")
+        reset = ("reset", "surveyhub.responses", "--flow", "f", "--to", "5")
         assert "add --yes" in ingest(*reset, base=()).stdout
         ingest(*reset, "--yes", base=())
         assert json.loads(ingest("--key", "id", "--json").stdout) == {
@@ -207,7 +207,7 @@ class TestProgress:
         done = pgconveyor("ingest", *BASE, "--key", "id", FORCE_COLOR="1")
         assert done.returncode == 0
         assert re.search(
-            r"ingest SurveyHub.responses .*\b25 rows, [\d,]+ rows/s", re.sub(r"\x1b\[[\d;?]*\w", "", done.stderr)
+            r"ingest surveyhub.responses .*\b25 rows, [\d,]+ rows/s", re.sub(r"\x1b\[[\d;?]*\w", "", done.stderr)
         )
 
     def test_elsewhere_the_log_has_one_now_and_then(
@@ -229,7 +229,7 @@ class TestProgress:
         options = ("--key", "id", "--map", "mapping:nothing", "--on-error", "skip", "--log-format", "json")
         lines = [json.loads(line) for line in pgconveyor("ingest", *BASE, *options).stderr.splitlines()]
         assert [line["level"] for line in lines] == ["INFO", "WARNING", "WARNING"]
-        assert lines[1]["message"].startswith("row SurveyHub.responses:1: the mapping returned NoneType")
+        assert lines[1]["message"].startswith("row surveyhub.responses:1: the mapping returned NoneType")
 
 
 def test_a_producer_may_do_it(
@@ -241,6 +241,6 @@ def test_a_producer_may_do_it(
     fill(table, 1, 3)
     ingest("--key", "id")
     ingest("status", base=())
-    assert ingest("reset", "SurveyHub.responses", "--flow", "f", "--to", "start", "--yes", base=(), code=1)
+    assert ingest("reset", "surveyhub.responses", "--flow", "f", "--to", "start", "--yes", base=(), code=1)
     assert len(answers(conn)) == 3
     conn.execute(f"drop role {user}")

@@ -241,7 +241,7 @@ class TestTheQueue:
                 survey.conn.execute(LAND)
             return row
 
-        with pytest.raises(SourceMoved, match=r"somebody else reads source 'SurveyHub\.responses' of flow 'f'"):
+        with pytest.raises(SourceMoved, match=r"source 'surveyhub\.responses' of flow 'f' was moved by somebody else"):
             survey.ingest(mapping=mapping)
         survey.ingest()
         assert survey.queued() == rows

@@ -22,7 +22,7 @@ pytest.importorskip("pyodbc", exc_type=ImportError)  # the wheel has no unixODBC
 __all__ = ["client"]
 
 OVERLAP = 12
-SOURCE = "SurveyHub.responses"
+SOURCE = "surveyhub.responses"
 BATCHES = st.sampled_from([1, 3, 100])
 SPANS = st.lists(st.sampled_from([1, 1, 1, 2, 9]), min_size=1, max_size=8)  # from one id to the next
 WRITING = ["before the commit", "after the commit"]

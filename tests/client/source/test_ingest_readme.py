@@ -53,7 +53,7 @@ def test_from_rows_to_results(
     ]
     try:
         wait_until(lambda: completed() == 300)
-        assert "SurveyHub.dbo.responses into survey_processor: 300 added, at 0x" in pgconveyor(*status).stdout
+        assert "surveyhub.dbo.responses into survey_processor: 300 added, at 0x" in pgconveyor(*status).stdout
     finally:
         for program in programs:
             program.send(signal.SIGTERM)

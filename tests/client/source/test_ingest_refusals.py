@@ -56,8 +56,8 @@ def refused(command: Callable[..., Any], table: Any, conn: psycopg.Connection) -
         ([*KEY, "--watch", "soon"], "'soon': give a time"),
         ([*KEY, "--source", "rpa_db"], "rpa_db is no SQL Server"),
         ([*KEY, "--database", "SurveyHub"], "SurveyHub is a SQL Server"),
-        (["reset", "x", "--flow", "f"], "Missing option '--to'"),
-        (["reset", "x", "--flow", "f", "--to", "0xZZ"], "'0xZZ': give start, an id, or a rowversion such as 0x"),
+        ([*KEY, "--watch", "0"], "--watch is 0: give a time above that"),
+        (["status"], "--source goes after status"),
     ],
 )
 def test_wrong_usage(table: Any, command: Callable[..., Any], arguments: list[str], said: str) -> None:  # noqa: ARG001
@@ -118,7 +118,7 @@ class TestKeys:
         reset = (
             "ingest",
             "reset",
-            "SurveyHub.responses",
+            "surveyhub.responses",
             "--flow",
             "f",
             "--to",
@@ -127,7 +127,7 @@ class TestKeys:
         )
         assert command(*reset).returncode == 0
         table.execute_query("INSERT INTO responses (id, answer) VALUES (4, N'd')")
-        assert command(*ingest).stdout.startswith("1 rows of SurveyHub.responses read, 1 new")
+        assert command(*ingest).stdout.startswith("1 rows of surveyhub.responses read, 1 new")
 
 
 class TestDefinition:
@@ -138,11 +138,23 @@ class TestDefinition:
         assert ingest().returncode == 0
         done = ingest("--where", "id > 1")
         assert (done.returncode, "was read by id" in done.stderr) == (1, True)
-        assert "give the new way another name, or say from where with reset_source" in done.stderr
+        assert "or give what is read now another name. If the rows are the same, reset_source" in done.stderr
         assert ingest("--where", "id > 1", "--name", "some").returncode == 0
-        reset = ("ingest", "reset", "SurveyHub.responses", "--flow", "f", "--to", "start", "--yes")
+        reset = ("ingest", "reset", "surveyhub.responses", "--flow", "f", "--to", "start", "--yes")
         assert command(*reset).returncode == 0
-        assert ingest("--where", "id > 1").stdout.startswith("2 rows of SurveyHub.responses read, 0 new")
+        assert ingest("--where", "id > 1").stdout.startswith("2 rows of surveyhub.responses read, 0 new")
+
+    @pytest.mark.parametrize(
+        ("arguments", "said"),
+        [
+            ([], "Missing option '--to'"),
+            (["--to", "0xZZ"], "'0xZZ': give start, an id, or a rowversion such as 0x"),
+            (["--to", str(2**63)], "give start, an id"),
+        ],
+    )
+    def test_reset_to_nowhere(self, command: Callable[..., Any], arguments: list[str], said: str) -> None:
+        done = command("ingest", "reset", "x", "--flow", "f", *arguments)
+        assert (done.returncode, said in done.stderr) == (2, True)
 
     def test_reset_of_what_is_not_there(self, command: Callable[..., Any], rpa_db: Any) -> None:  # noqa: ARG002
         done = command("ingest", "reset", "nobody", "--flow", "f", "--to", "start", "--yes")
@@ -165,10 +177,10 @@ def half(row):
     return {"id": row["id"], "answer": "a\\ud83d" if row["id"] == 2 else "fine"}
 """
 REASONS = {
-    "raises": "row SurveyHub.responses:2: the mapping raised LookupError: no such person",
-    "returns": "row SurveyHub.responses:2: the mapping returned NoneType: return a dict",
-    "nul": "row SurveyHub.responses:2 has a NUL character: remove it, jsonb cannot hold it",
-    "half": "row SurveyHub.responses:2 has half a surrogate pair: remove or replace it",
+    "raises": "row surveyhub.responses:2: the mapping raised LookupError: no such person",
+    "returns": "row surveyhub.responses:2: the mapping returned NoneType: return a dict",
+    "nul": "row surveyhub.responses:2 has a NUL character: remove it, jsonb cannot hold it",
+    "half": "row surveyhub.responses:2 has half a surrogate pair: remove or replace it",
 }
 
 
@@ -197,17 +209,17 @@ class TestRows:
 
     def test_skip(self, ingest: Any, function: str, conn: psycopg.Connection) -> None:
         done = ingest("--on-error", "skip")
-        assert done.stdout == "3 rows of SurveyHub.responses read, 2 new records in f, 1 skipped\n"
+        assert done.stdout == "3 rows of surveyhub.responses read, 2 new records in f, 1 skipped\n"
         assert f"{REASONS[function]}; skipped" in done.stderr
         assert sql.counts(conn) == {"pending": 2}
 
     def test_dead_letter(self, ingest: Any, function: str, conn: psycopg.Connection) -> None:
         done = ingest("--on-error", "dead-letter")
-        assert done.stdout == "3 rows of SurveyHub.responses read, 3 new records in f, 1 added as failed\n"
+        assert done.stdout == "3 rows of surveyhub.responses read, 3 new records in f, 1 added as failed\n"
         query = "select payload - 'rv', error_message, dedup_key from conveyor.processing_queue where status = 'failed'"
         payload = {"id": 2, "answer": "b", "big": None}
-        assert conn.execute(query).fetchall() == [(payload, REASONS[function], "SurveyHub.responses:2")]
-        assert ingest("--on-error", "dead-letter").stdout.startswith("3 rows of SurveyHub.responses read, 0 new")
+        assert conn.execute(query).fetchall() == [(payload, REASONS[function], "surveyhub.responses:2")]
+        assert ingest("--on-error", "dead-letter").stdout.startswith("3 rows of surveyhub.responses read, 0 new")
 
     def test_clean(self, ingest: Any, function: str, conn: psycopg.Connection) -> None:
         done = ingest("--clean")
@@ -226,7 +238,7 @@ def test_a_payload_over_the_flows_limit_is_named_by_its_row(table: Any, refused:
     table.execute_query(f"UPDATE responses SET answer = N'{'x' * 50}' WHERE id = 3")
     sql.configure(conn, "f", payload_limit=100)
     said = refused(*KEY)
-    assert said.startswith("error: row SurveyHub.responses:3 has 1")
+    assert said.startswith("error: row surveyhub.responses:3 has 1")
     assert "payload_limit of the flow is 100" in said
 
 
@@ -263,7 +275,7 @@ def test_from_python(table: Any, rpa_db: DatabaseManager, conn: psycopg.Connecti
     assert sql.column(conn, "select payload from conveyor.processing_queue order by id") == [
         {"n": n} for n in (1, 2, 3)
     ]
-    said = r"row SurveyHub.\[responses\]:1: the mapping returned Document: return a dict; it was not added"
+    said = r"row surveyhub.responses:1: the mapping returned Document: return a dict; it was not added"
     mapping: Any = lambda _: encode_object({"a": 1}, "x")  # noqa: E731
     with Ingester(rpa_db, source, reader, "g", mapping=mapping) as ingester, pytest.raises(RowRefused, match=said):
         ingester.run()
