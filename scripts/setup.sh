@@ -34,7 +34,8 @@ setup() { # setup EXTRA: the project with this extra, unless it is there already
 
 sqlserver() { # what the tests' SQL Server needs, and a driver of it
     "$root/.venv/bin/python" -m pip install --quiet sqlglot  # in the version that the constraints say
-    freetds
+    "$root/.venv/bin/python" -c 'from pgconveyor.odbc import *; choose_driver(pyodbc().drivers(), None)' 2>/dev/null ||
+        freetds
 }
 
 freetds() { # a driver of SQL Server, and unixODBC that pyodbc needs: installed where that may be, else an error

@@ -52,7 +52,7 @@ def _sqlserver(_ctx: click.Context, _param: click.Parameter, name: str | None) -
 )
 @click.option(
     "--overlap",
-    type=click.IntRange(0, 1_000_000),
+    type=click.IntRange(0, 100_000),
     default=1000,
     show_default=True,
     help="So many ids below the watermark are read again, for rows that were committed late.",
