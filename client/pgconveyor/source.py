@@ -26,7 +26,7 @@ from pgconveyor.distributed import renamed
 from pgconveyor.errors import DatabaseUnavailable, InvalidArgument, SourceMoved
 from pgconveyor.odbc import pyodbc
 from pgconveyor.packing import Chunk, Packer, RowMapping, RowRefused
-from pgconveyor.reader import Reader, Window
+from pgconveyor.reader import Reader, Row, Window
 from pgconveyor.remedies import in_short
 from pgconveyor.sqlserver import LoginRefused, SqlServerManager, is_transient, reason_of
 
@@ -249,9 +249,9 @@ class Ingester:
         self._reader.check_place(self.totals.read_to, highest, bound, self._overlap)
         ahead = self._read_ahead(window, bound)
         # Not until a page is short: an answer that was cut looks like one.
-        while chunks := self._awaited(ahead):
+        while rows := self._awaited(ahead):
             ahead = self._read_ahead(window, bound)
-            for chunk in chunks:
+            for chunk in self._packer.pack(rows, self.totals.read_to):
                 self._send(chunk)
             self.totals.pages += 1
             if highest is not None:
@@ -271,14 +271,13 @@ class Ingester:
                 return answer.result()
         raise _Stopped
 
-    def _read_ahead(self, window: Window, bound: int | None) -> Future[list[Chunk]]:
-        def read() -> list[Chunk]:
+    def _read_ahead(self, window: Window, bound: int | None) -> Future[list[Row]]:
+        def read() -> list[Row]:
             if self.is_stopped:
                 raise _Stopped
             rows = window.fresh(self._reader.page(window.low, self._batch + window.known, bound))
-            chunks = self._packer.pack(rows, window.high)
             window.note([key for key, _ in rows])
-            return chunks
+            return rows
 
         return self._reads.submit(read)
 
