@@ -75,6 +75,7 @@ begin
         conveyor.resume_flow,
         conveyor.purge_records,
         conveyor.reset_source,
+        conveyor.forget_source,
         conveyor.check_integrity
         to conveyor_operator;
 end;

@@ -43,6 +43,7 @@ begin;
 \ir functions/ingest_page.sql
 \ir functions/list_sources.sql
 \ir functions/reset_source.sql
+\ir functions/forget_source.sql
 
 -- claim
 \ir functions/claim_records_batch.sql
@@ -160,6 +161,7 @@ begin;
 \ir functions/_raise_claim_lost.sql
 \ir functions/_raise_source_moved.sql
 \ir functions/_raise_source_changed.sql
+\ir functions/_raise_source_unknown.sql
 
 \ir grants.sql
 

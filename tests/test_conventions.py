@@ -48,6 +48,7 @@ GOVERN = {
     "resume_flow",
     "purge_records",
     "reset_source",
+    "forget_source",
     "check_integrity",
 }
 

@@ -23,6 +23,7 @@ CALLS = {
     "cleanup_orphaned_records": "",
     "configure_flow": "'f', '{}'",
     "extend_leases": "array[0]::bigint[], array[0]::bigint[]",
+    "forget_source": "'s', 'f'",
     "get_claim_summary": "array[0]::bigint[], array[0]::bigint[]",
     "get_queue_status": "",
     "get_record": "0",

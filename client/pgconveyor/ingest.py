@@ -255,3 +255,22 @@ def reset(source: str, flow: str, read_to: int | None, yes: bool, database: str,
         [source, flow, read_to],
     )
     say(as_json, {"reset": True, "read_to": read_to}, f"{source} of {flow} will be read after {where}")
+
+
+@ingest.command()
+@click.argument("source")
+@click.option("--flow", metavar="NAME", required=True, help="Whose source it is.")
+@yes_option
+@database_option
+@json_option
+def forget(source: str, flow: str, yes: bool, database: str, as_json: bool) -> None:
+    """
+    Forget a source that is read no more: its records stay, and all of them may be purged.
+
+    SOURCE is its name, as ingest status shows it. Read again after all, it begins at the start.
+    """
+    if not yes:
+        say(as_json, {"forgotten": False}, f"would forget {source} of {flow}; add --yes to do it")
+        return
+    value(database, "select conveyor.forget_source(p_source => %s, p_flow_name => %s)", [source, flow])
+    say(as_json, {"forgotten": True}, f"{source} of {flow} is forgotten")

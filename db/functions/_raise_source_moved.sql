@@ -19,7 +19,7 @@ begin
         and w.source = p_source;
 
     if not found then
-        perform conveyor._raise_invalid('p_source', p_source, 'a source of this flow that open_source was called for');
+        perform conveyor._raise_source_unknown(p_source, p_flow_name);
     end if;
 
     raise exception using

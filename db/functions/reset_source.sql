@@ -24,9 +24,7 @@ begin
         and w.source = p_source;
 
     if not found then
-        perform conveyor._raise_invalid(
-            'p_source', p_source, format('a source of flow %s that list_sources() shows', quote_nullable(p_flow_name))
-        );
+        perform conveyor._raise_source_unknown(p_source, p_flow_name);
     end if;
 end;
 $$;

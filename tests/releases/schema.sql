@@ -430,6 +430,12 @@ CREATE FUNCTION conveyor._raise_source_moved(p_source text, p_flow_name text, p_
     AS …;
 ALTER FUNCTION conveyor._raise_source_moved(p_source text, p_flow_name text, p_revision bigint) OWNER TO conveyor_owner;
 COMMENT ON FUNCTION conveyor._raise_source_moved(p_source text, p_flow_name text, p_revision bigint) IS 'Raises WQ004 for a page that was read behind another watermark.';
+CREATE FUNCTION conveyor._raise_source_unknown(p_source text, p_flow_name text) RETURNS void
+    LANGUAGE plpgsql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS …;
+ALTER FUNCTION conveyor._raise_source_unknown(p_source text, p_flow_name text) OWNER TO conveyor_owner;
+COMMENT ON FUNCTION conveyor._raise_source_unknown(p_source text, p_flow_name text) IS 'Raises invalid_parameter_value (22023) for a source without a watermark.';
 CREATE FUNCTION conveyor._raise_too_large(p_argument text, p_size integer, p_limit bigint) RETURNS void
     LANGUAGE plpgsql IMMUTABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -599,6 +605,12 @@ CREATE FUNCTION conveyor.extend_leases(p_ids bigint[], p_tokens bigint[], p_leas
     AS …;
 ALTER FUNCTION conveyor.extend_leases(p_ids bigint[], p_tokens bigint[], p_lease interval) OWNER TO conveyor_owner;
 COMMENT ON FUNCTION conveyor.extend_leases(p_ids bigint[], p_tokens bigint[], p_lease interval) IS 'Extends leases to p_lease (default: the flow''s) from now; null for a record whose claim is lost.';
+CREATE FUNCTION conveyor.forget_source(p_source text, p_flow_name text) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS …;
+ALTER FUNCTION conveyor.forget_source(p_source text, p_flow_name text) OWNER TO conveyor_owner;
+COMMENT ON FUNCTION conveyor.forget_source(p_source text, p_flow_name text) IS 'Deletes the watermark of a source; what was added from it stays.';
 CREATE FUNCTION conveyor.get_claim_summary(p_ids bigint[], p_tokens bigint[]) RETURNS TABLE(id bigint, outcome text, error text, error_type text)
     LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -954,6 +966,7 @@ REVOKE ALL ON FUNCTION conveyor._raise_floor(p_setting text, p_floor conveyor.sc
 REVOKE ALL ON FUNCTION conveyor._raise_invalid(p_argument text, p_value text, p_remedy text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION conveyor._raise_source_changed(p_mark conveyor.source_watermark, p_key_kind text, p_definition jsonb) FROM PUBLIC;
 REVOKE ALL ON FUNCTION conveyor._raise_source_moved(p_source text, p_flow_name text, p_revision bigint) FROM PUBLIC;
+REVOKE ALL ON FUNCTION conveyor._raise_source_unknown(p_source text, p_flow_name text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION conveyor._raise_too_large(p_argument text, p_size integer, p_limit bigint) FROM PUBLIC;
 REVOKE ALL ON FUNCTION conveyor._read_after(p_mark conveyor.source_watermark) FROM PUBLIC;
 REVOKE ALL ON FUNCTION conveyor._read_floor(p_setting text) FROM PUBLIC;
@@ -999,6 +1012,8 @@ GRANT ALL ON FUNCTION conveyor.configure_flow(p_flow_name text, p_settings jsonb
 REVOKE ALL ON FUNCTION conveyor.extend_leases(p_ids bigint[], p_tokens bigint[], p_lease interval) FROM PUBLIC;
 GRANT ALL ON FUNCTION conveyor.extend_leases(p_ids bigint[], p_tokens bigint[], p_lease interval) TO conveyor_worker;
 GRANT ALL ON FUNCTION conveyor.extend_leases(p_ids bigint[], p_tokens bigint[], p_lease interval) TO conveyor_operator;
+REVOKE ALL ON FUNCTION conveyor.forget_source(p_source text, p_flow_name text) FROM PUBLIC;
+GRANT ALL ON FUNCTION conveyor.forget_source(p_source text, p_flow_name text) TO conveyor_operator;
 REVOKE ALL ON FUNCTION conveyor.get_claim_summary(p_ids bigint[], p_tokens bigint[]) FROM PUBLIC;
 GRANT ALL ON FUNCTION conveyor.get_claim_summary(p_ids bigint[], p_tokens bigint[]) TO conveyor_worker;
 GRANT ALL ON FUNCTION conveyor.get_claim_summary(p_ids bigint[], p_tokens bigint[]) TO conveyor_operator;

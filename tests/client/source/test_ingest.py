@@ -182,6 +182,15 @@ class TestOperators:
         ingest("reset", "versions", "--flow", "f", "--to", "start", "--yes", base=())
         assert json.loads(ingest("--key", "rv", "--name", "versions", "--json").stdout)["added"] == 9
 
+    def test_forget(self, table: Any, ingest: Ingest) -> None:
+        fill(table, 1, 9)
+        ingest("--key", "id")
+        forget = ("forget", "surveyhub.responses", "--flow", "f")
+        assert "add --yes" in ingest(*forget, base=()).stdout
+        assert ingest(*forget, "--yes", base=()).stdout == "surveyhub.responses of f is forgotten\n"
+        assert ingest("status", base=()).stdout == "no source was read\n"
+        assert json.loads(ingest("--key", "id", "--json").stdout)["added"] == 0  # the records are still there
+
     def test_status_without_sources(self, ingest: Ingest) -> None:
         assert ingest("status", base=()).stdout == "no source was read\n"
 
