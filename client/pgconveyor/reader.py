@@ -34,6 +34,8 @@ class Reader:
         self.columns = describe(manager, f"SELECT * {self._from}")
         self.key = self._key_column(key)
         self.key_kind = "rowversion" if self.key.kind == "timestamp" else "id"
+        # A table has no two rows with one rowversion; a join may.
+        self._is_unique = self.key_kind == "rowversion" and not relation.startswith("(")
         self._key_at = self.columns.index(self.key)
         self._key = quoted(self.key.name)
 
@@ -87,7 +89,7 @@ class Reader:
                     f"key {self.key.name!r} is null in some row (found by {self._key} IS NULL): give another key, or"
                     " leave such rows out by --where"
                 )
-        if is_new:
+        if is_new and not self._is_unique:
             query = f"SELECT TOP (1) {self._key} {self._from} GROUP BY {self._key} HAVING COUNT(*) > 1"
             rows = self.manager.read(query, deadline=CHECK_DEADLINE)
             for (key,) in rows:

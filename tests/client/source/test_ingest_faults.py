@@ -110,6 +110,7 @@ class TestTheWayToTheSqlServer:
         login.release.set()
         assert (survey.queued(), login.times) == (rows, 0)
 
+    @pytest.mark.parametrize("survey", ["id"], indirect=True)
     def test_looking_for_duplicates_may_be_silent_for_longer_than_a_page(
         self, survey: Survey, rows: Any, tds: TdsServer, monkeypatch: pytest.MonkeyPatch
     ) -> None:

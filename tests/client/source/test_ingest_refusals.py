@@ -96,6 +96,11 @@ class TestKeys:
         said = "error: key id 2 is in several rows (found by GROUP BY [id] HAVING COUNT(*) > 1): give a key that is"
         assert refused(*KEY).startswith(said)
 
+    def test_twice_by_a_join(self, refused: Run) -> None:
+        query = "SELECT r.rv, o.id FROM responses AS r CROSS JOIN responses AS o"
+        said = r"error: key rv 0x00000000000007D[123] is in several rows \(found by GROUP BY \[rv\] HAVING COUNT"
+        assert re.match(said, refused("--query", query, "--key", "rv"))
+
     def test_twice_later(self, table: Any, conn: psycopg.Connection, command: Callable[..., Any]) -> None:
         ingest = ("ingest", "--source", "SurveyHub", "--flow", "f", *KEY, "--batch", 2)
         assert command(*ingest).returncode == 0
