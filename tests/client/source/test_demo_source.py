@@ -36,7 +36,7 @@ def test_the_demo_kills_the_ingester_and_proves_that_each_row_came_once(demo: De
     assert (process.returncode, complaint) == (0, ""), said
     [before] = map(int, re.findall(r"pgconveyor ingest is killed .*; (\d+) of 500 rows", said))
     assert 0 < before < 500
-    assert re.search(r"ends with exit code 0 and says: \d+ rows of SurveyHub.flights read, \d+ new records", said)
+    assert re.search(r"ends with exit code 0 and says: \d+ rows of surveyhub.flights read, \d+ new records", said)
     assert re.search(r"rows of the source +│ +500 │ holds", said)
     assert said.count("│ holds") == 11
     assert "FAILS" not in said
