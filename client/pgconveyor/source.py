@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import logging
 import re
+import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass
-from threading import Event
 from typing import Self, TypeVar
 
 import psycopg
@@ -164,7 +164,7 @@ class Ingester:
         self._priority, self._dry_run = priority, dry_run
         self._window: Window | None = None
         self._revision, self._is_in_doubt = 0, False
-        self._stopping = Event()
+        self.is_stopped = False
         self._reads = ThreadPoolExecutor(1, thread_name_prefix="source")
         self.totals = Totals()
         self.is_done = False
@@ -181,12 +181,8 @@ class Ingester:
 
     def stop(self) -> None:
         """End after the page that is being written; safe in threads and signal handlers."""
-        self._stopping.set()
+        self.is_stopped = True
         self._reader.manager.interrupt()
-
-    @property
-    def is_stopped(self) -> bool:
-        return self._stopping.is_set()
 
     def run(self, *, watch: float | None = None, progress: Callable[[Totals], object] = lambda _: None) -> Totals:
         """
@@ -221,11 +217,17 @@ class Ingester:
                     raise
                 self._window = None
                 logger.warning("%s; trying again", _said(exc))
-                self._stopping.wait(jittered(min(BACK_OFF[0] * 2 ** (failures - 1), BACK_OFF[1])))
+                self._rest(jittered(min(BACK_OFF[0] * 2 ** (failures - 1), BACK_OFF[1])))
                 continue
             if watch is None:
                 break
-            self._stopping.wait(watch)
+            self._rest(watch)
+
+    def _rest(self, seconds: float) -> None:
+        """In short turns, and without an Event: its lock might be held here while a signal handler wants it."""
+        until = time.monotonic() + seconds
+        while not self.is_stopped and (left := until - time.monotonic()) > 0:
+            time.sleep(min(left, 0.2))
 
     def _open(self) -> Window:
         """Where the queue is, which after a lost connection may be further than what was acknowledged here."""
