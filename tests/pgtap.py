@@ -14,6 +14,7 @@ import re
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -166,8 +167,15 @@ class PgTapFile(pytest.File):
         self.outcomes: list[Outcome] = []
         self.broken = ""
         self.conn = psycopg.connect(self.config.stash[DSN](), autocommit=True, options=OPTIONS)
-        self.addfinalizer(self.conn.close)
+        self.addfinalizer(self._leave)
         self.conn.execute("begin")
+
+    def _leave(self) -> None:
+        """Without its locks, which the server may else still hold for it when the next file begins."""
+        with suppress(psycopg.Error):
+            self.conn.execute("rollback")
+            self.conn.execute("select pg_advisory_unlock_all()")
+        self.conn.close()
 
     def run_to(self, index: int) -> list[Outcome]:
         for statement in self.statements[len(self.outcomes) : index + 1]:
