@@ -74,7 +74,6 @@ class Store:
         self.conn.prepare_threshold = None
         self.opens_by_itself = False  # SET IMPLICIT_TRANSACTIONS ON
         self._translations: dict[int, tuple[Any, str]] = {}
-        self._descriptions: dict[str, list[tuple[str, Declared, bool]]] = {}
         self._translations_of: list[tuple[Any, ...]] = []
 
     @property
@@ -100,7 +99,7 @@ class Store:
         """Of queries, by the ids of their trees; forgotten when a table is made or dropped."""
         tables = self.ask("select count(*), max(xmin::text::bigint) from tds.declared")
         if tables != self._translations_of:
-            self._translations, self._descriptions, self._translations_of = {}, {}, tables
+            self._translations, self._translations_of = {}, tables
         return self._translations
 
     def required(self, table: str) -> set[str]:
@@ -147,10 +146,7 @@ class Store:
             with self.conn.cursor("page") as cur:
                 cur.itersize = 2000
                 cur.execute(query.encode(), params)
-                described = self._descriptions.get(query) or self._described(cur)
-                if query in {text for _, text in self._translations.values()}:
-                    self._descriptions[query] = described
-                yield [(name, kind) for name, kind, _ in described]
+                yield [(name, kind) for name, kind, _ in self._described(cur)]
                 yield from cur
         finally:
             if is_alone and not self.conn.closed:
