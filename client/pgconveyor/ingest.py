@@ -14,12 +14,11 @@ from typing import TYPE_CHECKING, Any, Self
 
 import click
 from click.core import ParameterSource
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
 
 from pgconveyor.conninfo import is_sqlserver
 from pgconveyor.database import DatabaseManager
-from pgconveyor.operate import rows, say, value
+from pgconveyor.operate import progress, rows, say, value
 from pgconveyor.options import SECONDS, database_option, json_option, yes_option
 
 if TYPE_CHECKING:
@@ -169,9 +168,8 @@ class _Report:
     """How it goes: a line on a terminal that changes, else one in the log every ten seconds."""
 
     def __init__(self, name: str) -> None:
-        screen = Console(stderr=True)
         columns = (TextColumn(f"ingest {name}"), BarColumn(), TextColumn("{task.fields[said]}"), TimeElapsedColumn())
-        self._progress = Progress(*columns, console=screen, transient=True, disable=not screen.is_terminal)
+        self._progress = progress(*columns)
         self._task = self._progress.add_task("", total=None, said="")
         self._name, self._started, self._reported = name, time.monotonic(), time.monotonic()
 

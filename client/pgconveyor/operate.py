@@ -11,7 +11,7 @@ from typing import IO, Any
 import click
 from rich.console import Console, Group
 from rich.live import Live
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from pgconveyor import tunables
@@ -96,13 +96,18 @@ def _objects(lines: IO[str]) -> Iterator[tuple[str, dict[str, Any]]]:
             yield name, record
 
 
+def progress(*columns: ProgressColumn) -> Progress:
+    """On standard error until it is over; nothing where that is no terminal."""
+    screen = Console(stderr=True)
+    return Progress(*columns, console=screen, transient=True, disable=not screen.is_terminal)
+
+
 class _counter:
     """A count on the terminal of what passes by; nothing where standard error is no terminal."""
 
     def __init__(self, what: str) -> None:
         columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-        screen = Console(stderr=True)
-        self._progress = Progress(*columns, console=screen, transient=True, disable=not screen.is_terminal)
+        self._progress = progress(*columns)
 
     def __enter__(self) -> Callable[[Iterable[Any]], Iterator[Any]]:
         self._progress.start()
