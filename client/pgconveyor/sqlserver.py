@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import re
 import struct
 import time
@@ -12,6 +11,7 @@ from datetime import datetime, timedelta, timezone
 from threading import BoundedSemaphore, Event, Lock, RLock, Timer
 from typing import Any, NoReturn, TypeVar
 
+from pgconveyor.claimer import jittered
 from pgconveyor.config import ConfigManager
 from pgconveyor.conninfo import DatabaseSettings
 from pgconveyor.database import DatabaseManager, Params
@@ -251,7 +251,7 @@ class SqlServerManager(DatabaseManager):
             except (PassingFailure, pyodbc().Error) as exc:
                 if attempt == ATTEMPTS or not (isinstance(exc, PassingFailure) or is_transient(exc)):
                     raise
-                time.sleep(wait * random.uniform(0.75, 1.25))  # noqa: S311
+                time.sleep(jittered(wait))
                 wait *= 2
         raise AssertionError
 
